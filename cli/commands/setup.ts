@@ -1,0 +1,45 @@
+import { readFile } from 'node:fs/promises'
+import { setUp } from '@hivesync/contracts/accounts.ts'
+import { defineCommand } from '../command.ts'
+import { connectPublicly, type Workbench } from '../context.ts'
+import { usageError } from '../failure.ts'
+import { ask, askSecret, readSecretLine } from '../prompt.ts'
+import { signIn } from '../sign-in.ts'
+import { loggedIn } from './login.ts'
+
+export const setup = defineCommand({
+  name: 'setup',
+  summary: 'create the first admin with the setup token, and log in',
+  usage: '',
+  notes: ['The server prints the setup token at its first start; it works once.'],
+  options: {
+    'setup-token-file': { type: 'string', value: 'FILE', summary: 'read the setup token from this file' },
+    email: { type: 'string', value: 'EMAIL', summary: 'email address of the admin' },
+    username: { type: 'string', value: 'NAME', summary: 'user name of the admin: 3 to 50 letters, digits, _ or -' },
+    'password-stdin': { type: 'boolean', summary: 'read the password from standard input' },
+  },
+  async run(context) {
+    const { options } = context
+    await context.profileFile.probe()
+    const client = await connectPublicly(context)
+    await context.terminal.note(`Setting up ${client.server}`)
+    const tokenFile = options['setup-token-file']
+    const setupToken =
+      tokenFile === undefined
+        ? await askSecret(context, 'Setup token', 'Say --setup-token-file FILE')
+        : (await readFile(tokenFile, 'utf8')).trim()
+    const email = options.email ?? (await ask(context, 'Email', 'Say --email EMAIL'))
+    const username = options.username ?? (await ask(context, 'User name', 'Say --username NAME'))
+    const password = options['password-stdin'] ? await readSecretLine(context, 'The password') : await askTwice(context)
+    await client.call(setUp, { body: { setupToken, email, username, password } })
+    const reply = await signIn(context, client, { login: username, password })
+    return loggedIn(context, client.server, reply.user.username)
+  },
+})
+
+async function askTwice(workbench: Workbench): Promise<string> {
+  const password = await askSecret(workbench, 'Password', 'Say --password-stdin')
+  const again = await askSecret(workbench, 'Password again', 'Say --password-stdin')
+  if (password !== again) throw usageError('The two passwords differ')
+  return password
+}

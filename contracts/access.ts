@@ -1,0 +1,61 @@
+/** What an actor may be allowed to do, by noun. A session holds all of a person's permissions; an API key holds those of its scopes. */
+export const permissions = [
+  'account:read',
+  'teams:read',
+  'projects:read',
+  'projects:write',
+  'jobs:read',
+  'jobs:write',
+  'search:read',
+  'workers:read',
+  'workers:write',
+  'ingest:read',
+  'ingest:write',
+] as const
+export type Permission = (typeof permissions)[number]
+
+/**
+ * Who may call an operation.
+ * `public`: anybody. `session`: a person's signed-in session, never an API key. `admin`: a system admin's session, or an
+ * admin's API key with the scope `admin`. `worker`: a request signed by an enrolled worker. A permission: a session, or an API key whose scopes
+ * grant it; rights over the particular project are then decided in SQL.
+ */
+export type Access = 'public' | 'session' | 'admin' | 'worker' | Permission
+
+const bundles = {
+  read: permissions.filter((permission) => permission.endsWith(':read')),
+  write: permissions,
+  admin: permissions,
+  ingest: ['ingest:read', 'ingest:write'],
+} as const satisfies Record<string, readonly Permission[]>
+
+export const scopes = [...permissions, 'read', 'write', 'admin', 'ingest'] as const
+export type Scope = (typeof scopes)[number]
+
+/** The permissions that a set of scopes grants. */
+export function grantedBy(granted: readonly Scope[]): Set<Permission> {
+  const result = new Set<Permission>()
+  for (const scope of granted) {
+    const bundle: readonly Permission[] =
+      scope in bundles ? bundles[scope as keyof typeof bundles] : [scope as Permission]
+    for (const permission of bundle) result.add(permission)
+  }
+  return result
+}
+
+export const projectRoles = ['viewer', 'editor', 'owner'] as const
+export type ProjectRole = (typeof projectRoles)[number]
+export const teamRoles = ['member', 'admin', 'owner'] as const
+export type TeamRole = (typeof teamRoles)[number]
+
+/** The smallest project role that each project-bound permission needs (requirement B2). */
+export const roleFor = {
+  'projects:read': 'viewer',
+  'projects:write': 'owner',
+  'jobs:read': 'viewer',
+  'jobs:write': 'editor',
+  'search:read': 'viewer',
+  'ingest:read': 'viewer',
+  'ingest:write': 'editor',
+} as const satisfies Partial<Record<Permission, ProjectRole>>
+export type ProjectPermission = keyof typeof roleFor

@@ -1,0 +1,69 @@
+import { type Static, Type } from 'typebox'
+import { endpoint } from './endpoint.ts'
+import { Id, nullable, object, Time } from './values.ts'
+
+export const Email = Type.String({
+  minLength: 3,
+  maxLength: 254,
+  pattern: '^[^\\s@\\u0000-\\u001f\\u007f]+@[^\\s@\\u0000-\\u001f\\u007f]+$',
+})
+export const Username = Type.String({ pattern: '^[A-Za-z0-9_-]{3,50}$' })
+/** Counted in code points and judged by the server; the ceiling only bounds what is hashed. */
+export const Password = Type.String({ minLength: 1, maxLength: 1024 })
+
+export const User = object({
+  id: Id,
+  email: Type.String(),
+  username: Type.String(),
+  isActive: Type.Boolean(),
+  isAdmin: Type.Boolean(),
+  tier: Type.String(),
+  emailVerified: Type.Boolean(),
+  mfa: Type.Boolean(),
+  createdAt: Time,
+  lastLoginAt: nullable(Time),
+})
+export type User = Static<typeof User>
+
+export const setUp = endpoint({
+  name: 'setUp',
+  summary: 'Create the first admin with the setup token printed at start; works once',
+  method: 'POST',
+  path: '/api/v1/setup',
+  access: 'public',
+  limit: 'auth',
+  body: object({
+    setupToken: Type.String({ minLength: 1, maxLength: 200 }),
+    email: Email,
+    username: Username,
+    password: Password,
+  }),
+  status: 201,
+  reply: object({ user: User }),
+  errors: ['invalid_setup_token', 'already_set_up', 'weak_password', 'email_taken', 'username_taken', 'overloaded'],
+})
+
+export const register = endpoint({
+  name: 'register',
+  summary: 'Create an account, where registration is open',
+  method: 'POST',
+  path: '/api/v1/auth/register',
+  access: 'public',
+  limit: 'auth',
+  body: object({ email: Email, username: Username, password: Password }),
+  status: 201,
+  reply: object({ user: User }),
+  errors: ['setup_required', 'registration_closed', 'weak_password', 'email_taken', 'username_taken', 'overloaded'],
+})
+
+export const getMe = endpoint({
+  name: 'getMe',
+  summary: 'The account behind the credentials',
+  method: 'GET',
+  path: '/api/v1/auth/me',
+  access: 'account:read',
+  limit: 'read',
+  status: 200,
+  reply: User,
+  errors: ['user_not_found'],
+})

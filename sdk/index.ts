@@ -1,0 +1,8 @@
+export { type CallInput, type Client, type ClientOptions, createClient } from './client.ts'
+export { type Credentials, type TokenPair, type TokenStore, toTokenPair } from './credentials.ts'
+export { type ClientCode, HiveSyncError } from './error.ts'
+export type { EventsOptions, Reconnect } from './events.ts'
+export { type JobEvent, watchJobEvents } from './job-events.ts'
+export { listAll } from './pages.ts'
+export { isLoopback, type ServerAddress } from './server-address.ts'
+export type { ServerSentEvent } from './server-sent-events.ts'

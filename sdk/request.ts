@@ -1,0 +1,55 @@
+import type { Endpoint } from '@hivesync/contracts/endpoint.ts'
+import { Check, Errors } from 'typebox/value'
+import { HiveSyncError } from './error.ts'
+import type { ServerAddress } from './server-address.ts'
+
+/** What a caller may hand over, before its types are narrowed by the contract. */
+export interface RequestInput {
+  params?: unknown
+  query?: unknown
+  body?: unknown
+  idempotencyKey?: string | undefined
+  signal?: AbortSignal | undefined
+}
+
+export interface PreparedRequest {
+  url: string
+  method: string
+  headers: Record<string, string>
+  body?: string
+}
+
+/**
+ * Writes a request as its contract states it. Path and query are checked here, too: `..` as an id would address another
+ * operation. Throws `invalid_request` with the fields, as the server would.
+ */
+export function prepareRequest(server: ServerAddress, endpoint: Endpoint, input: RequestInput): PreparedRequest {
+  const params = requireValid(endpoint, 'params', input.params)
+  const query = requireValid(endpoint, 'query', input.query)
+  const path = endpoint.path.replace(/:([A-Za-z]+)/g, (_, name: string) => encodeURIComponent(String(params[name])))
+  const search = new URLSearchParams()
+  for (const [name, value] of Object.entries(query)) if (value !== undefined) search.set(name, String(value))
+  const request: PreparedRequest = {
+    url: `${server}${path}${search.size === 0 ? '' : `?${search}`}`,
+    method: endpoint.method,
+    headers: { accept: endpoint.produces ?? 'application/json' },
+  }
+  if (endpoint.body !== undefined) {
+    request.headers['content-type'] = 'application/json'
+    request.body = JSON.stringify(input.body)
+  }
+  if (input.idempotencyKey !== undefined) request.headers['idempotency-key'] = input.idempotencyKey
+  return request
+}
+
+function requireValid(endpoint: Endpoint, part: 'params' | 'query', value: unknown = {}): Record<string, unknown> {
+  const schema = endpoint[part]
+  if (schema === undefined) return {}
+  // An absent optional member is often written as `undefined`; on the wire it does not exist.
+  const given = Object.fromEntries(Object.entries(Object(value)).filter(([, member]) => member !== undefined))
+  if (Check(schema, given)) return given
+  throw new HiveSyncError('invalid_request', {
+    title: 'The request does not match the contract',
+    fields: Errors(schema, given).map((fault) => ({ path: `${part}${fault.instancePath}`, message: fault.message })),
+  })
+}

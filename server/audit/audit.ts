@@ -1,0 +1,47 @@
+import type { Actor } from '../platform/actor.ts'
+import type { Context } from '../platform/context.ts'
+import type { Db } from '../platform/db/db.ts'
+
+/** An act worth remembering: `details` hold ids, names and numbers only, never a secret, an email or a whole address (requirement K3). */
+export interface Act {
+  action: string
+  outcome?: 'succeeded' | 'refused'
+  target?: { kind: string; id: string }
+  teamId?: string | null
+  projectId?: string | null
+  details?: Record<string, string | number | boolean | null>
+}
+
+/** Records the act in the given transaction: it is remembered exactly when its effects are (requirement K1). */
+export async function recordAudit(ctx: Context, tx: Db, actor: Actor, act: Act): Promise<void> {
+  await tx
+    .insertInto('auditEvents')
+    .values({
+      id: ctx.random.id(),
+      at: ctx.clock.now(),
+      actorKind: actor.kind,
+      actorId: actor.id,
+      teamId: act.teamId ?? null,
+      projectId: act.projectId ?? null,
+      action: act.action,
+      targetKind: act.target?.kind ?? null,
+      targetId: act.target?.id ?? null,
+      outcome: act.outcome ?? 'succeeded',
+      requestId: actor.requestId,
+      ip: actor.ip,
+      details: JSON.stringify(act.details ?? {}),
+    })
+    .execute()
+}
+
+/** Puts an event into the outbox in the given transaction: it is delivered at least once after the commit, or never if there is none. */
+export async function enqueueEvent(
+  ctx: Context,
+  tx: Db,
+  event: { topic: string; teamId: string | null; payload: Record<string, unknown> },
+): Promise<void> {
+  await tx
+    .insertInto('outbox')
+    .values({ at: ctx.clock.now(), topic: event.topic, teamId: event.teamId, payload: JSON.stringify(event.payload) })
+    .execute()
+}

@@ -1,0 +1,84 @@
+import type { Job } from '@hivesync/contracts/jobs.ts'
+import { recordAudit } from '../audit/audit.ts'
+import type { Actor } from '../platform/actor.ts'
+import type { Context } from '../platform/context.ts'
+import { AppError } from '../platform/errors.ts'
+import { requireProject } from '../projects/projects.ts'
+import { moveCounters } from './counters.ts'
+import { finishJob } from './end.ts'
+import { recordEvents } from './events.ts'
+import { deleteQueued, insertQueued, lockJob, setJob } from './queries.ts'
+import { isFinal, requireJob, toJob } from './read.ts'
+import { takePlace } from './submit.ts'
+
+/** Cancels a job that has not ended: a waiting one at once, a held one at its worker's next heartbeat. Canceling a canceled job changes nothing. */
+export async function cancelJob(ctx: Context, actor: Actor, jobId: string): Promise<Job> {
+  const job = await ctx.db.transaction(async (tx) => {
+    await requireJob(tx, actor, jobId, 'jobs:write')
+    const wasQueued = await deleteQueued(tx, jobId)
+    const row = await lockJob(tx, jobId)
+    if (row === undefined) throw new AppError('job_not_found', { jobId })
+    if (row.state === 'canceled') return row
+    if (isFinal(row.state)) throw new AppError('job_finished', { jobId, state: row.state })
+    if (wasQueued) {
+      await moveCounters(tx, { teamId: row.teamId, projectId: row.projectId, kind: row.kind, waiting: -1, running: 0 })
+      return finishJob(ctx, tx, actor, row, { state: 'canceled' })
+    }
+    if (row.cancelRequestedAt !== null) return row
+    const now = ctx.clock.now()
+    await recordEvents(tx, now, [{ jobId, kind: 'state', data: { state: row.state, reason: 'cancel_requested' } }])
+    await recordAudit(ctx, tx, actor, {
+      action: 'job.cancel_requested',
+      target: { kind: 'job', id: jobId },
+      teamId: row.teamId,
+      projectId: row.projectId,
+    })
+    return setJob(tx, jobId, { cancelRequestedAt: now })
+  })
+  ctx.bus.publish(`job:${jobId}`)
+  return toJob(job)
+}
+
+/** Queues an ended job again with fresh budgets; it takes a place in the queue like a new one. Its attempts and log go on. */
+export async function retryJob(ctx: Context, actor: Actor, jobId: string): Promise<Job> {
+  const job = await ctx.db.transaction(async (tx) => {
+    const { projectId } = await requireJob(tx, actor, jobId, 'jobs:write')
+    const project = await requireProject(tx, actor, projectId, 'jobs:write')
+    if (project.archivedAt !== null) throw new AppError('project_archived', { projectId })
+    const before = await lockJob(tx, jobId)
+    if (before === undefined) throw new AppError('job_not_found', { jobId })
+    if (!isFinal(before.state)) throw new AppError('job_not_finished', { jobId })
+    await takePlace(ctx, tx, project, before.kind)
+    const now = ctx.clock.now()
+    const row = await setJob(tx, jobId, {
+      state: 'queued',
+      submittedByUser: actor.userId,
+      submittedByKey: actor.kind === 'key' ? actor.id : null,
+      uncountedAttempts: before.attempt,
+      infrastructureFailures: 0,
+      expiresAt: now + before.ttlSeconds * 1000,
+      finishedAt: null,
+      result: null,
+      error: null,
+      skipReason: null,
+      cancelRequestedAt: null,
+      phase: null,
+      progress: null,
+      message: null,
+      completedToken: null,
+      completionHash: null,
+    })
+    await insertQueued(tx, row, now)
+    await recordEvents(tx, now, [{ jobId, kind: 'state', data: { state: 'queued', reason: 'retried' } }])
+    await recordAudit(ctx, tx, actor, {
+      action: 'job.retried',
+      target: { kind: 'job', id: jobId },
+      teamId: row.teamId,
+      projectId: row.projectId,
+    })
+    return row
+  })
+  ctx.bus.publish(`job:${jobId}`)
+  ctx.bus.publish('jobs')
+  return toJob(job)
+}

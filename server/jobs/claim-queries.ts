@@ -1,0 +1,94 @@
+import { type Insertable, sql } from 'kysely'
+import type { Db } from '../platform/db/db.ts'
+import { forUpdateSkipLocked } from '../platform/db/dialect.ts'
+import type { Schema } from '../platform/db/schema.ts'
+
+export interface Candidate {
+  jobId: string
+  projectId: string
+  teamId: string
+  kind: string
+}
+
+/** Teams with waiting jobs and room to run them, least served first, locked; a team that another claim holds is passed over. Relies on team_shares_ready. */
+export function listReadyTeams(
+  tx: Db,
+  query: { teamId: string | null; after: { pass: number; teamId: string } | undefined; limit: number },
+) {
+  const { teamId, after } = query
+  let teams = tx
+    .selectFrom('teamShares')
+    .select(['teamId', 'pass', 'weight', sql<number>`max_running - running`.as('free')])
+    .where('waiting', '>', 0)
+    .whereRef('running', '<', 'maxRunning')
+    .orderBy('pass')
+    .orderBy('teamId')
+    .limit(query.limit)
+  if (teamId !== null) teams = teams.where('teamId', '=', teamId)
+  if (after !== undefined)
+    teams = teams.where((eb) =>
+      eb.or([eb('pass', '>', after.pass), eb.and([eb('pass', '=', after.pass), eb('teamId', '>', after.teamId)])]),
+    )
+  return forUpdateSkipLocked(tx, teams).execute()
+}
+
+/** A team's best waiting jobs that may run now, locked. Relies on job_queue_order. */
+export function listCandidates(
+  tx: Db,
+  query: { teamId: string; kinds: readonly string[]; labels: readonly string[]; now: number; limit: number },
+): Promise<Candidate[]> {
+  const candidates = tx
+    .selectFrom('jobQueue')
+    .select(['jobId', 'projectId', 'teamId', 'kind'])
+    .where('teamId', '=', query.teamId)
+    .where('kind', 'in', query.kinds)
+    .where('labels', 'in', query.labels)
+    .where('runAt', '<=', query.now)
+    .where('expiresAt', '>', query.now)
+    .orderBy('priority', 'desc')
+    .orderBy('jobId')
+    .limit(query.limit)
+  return forUpdateSkipLocked(tx, candidates).execute()
+}
+
+export async function listWaitingLabels(tx: Db): Promise<string[]> {
+  const rows = await tx.selectFrom('jobQueue').select('labels').distinct().where('labels', '<>', '[]').execute()
+  return rows.map((row) => row.labels)
+}
+
+export async function takeShare(tx: Db, teamId: string, count: number, pass: number): Promise<void> {
+  await tx
+    .updateTable('teamShares')
+    .set((eb) => ({ waiting: eb('waiting', '-', count), running: eb('running', '+', count), pass }))
+    .where('teamId', '=', teamId)
+    .execute()
+}
+
+export async function deleteQueuedJobs(tx: Db, jobIds: readonly string[]): Promise<void> {
+  await tx.deleteFrom('jobQueue').where('jobId', 'in', jobIds).execute()
+}
+
+export function setLeased(tx: Db, jobIds: readonly string[]) {
+  return tx
+    .updateTable('jobs')
+    .set({ state: 'leased', phase: null, progress: null, message: null })
+    .where('id', 'in', jobIds)
+    .returning(['id', 'projectId', 'kind', 'input', 'attempt'])
+    .execute()
+}
+
+/** Writes one attempt per claimed job; the database's sequence gives each its fencing token, which only grows. */
+export function insertAttempts(tx: Db, rows: readonly Insertable<Schema['jobAttempts']>[]) {
+  return tx
+    .insertInto('jobAttempts')
+    .values([...rows])
+    .returning(['jobId', 'token'])
+    .execute()
+}
+
+export async function insertLeases(tx: Db, rows: readonly Insertable<Schema['jobLeases']>[]): Promise<void> {
+  await tx
+    .insertInto('jobLeases')
+    .values([...rows])
+    .execute()
+}

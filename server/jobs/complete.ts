@@ -1,0 +1,161 @@
+import type { BodyOf } from '@hivesync/contracts/endpoint.ts'
+import type { completeLease as contract } from '@hivesync/contracts/worker-protocol.ts'
+import { publishMirror } from '../mirrors/mirrors.ts'
+import type { Actor } from '../platform/actor.ts'
+import type { Context } from '../platform/context.ts'
+import { sha256Hex } from '../platform/crypto/hash.ts'
+import type { Db } from '../platform/db/db.ts'
+import { AppError } from '../platform/errors.ts'
+import { dropIndex, prepareIndex } from '../search/search.ts'
+import { closeLease, finishJob, requeueJob, verdictOn } from './end.ts'
+import { requireIngestResult } from './ingest-result.ts'
+import { requireLease } from './lease.ts'
+import { type JobRow, type LeaseRow, lockJob } from './queries.ts'
+
+export type Completion = BodyOf<typeof contract>
+interface Outcome {
+  jobId: string
+  state: string
+}
+
+/**
+ * Ends an attempt. Exactly one completion of a job is ever accepted: it must hold the lease at its commit. The same completion sent again gets the
+ * same answer (a lost reply costs nothing); any other is `lease_lost` and changes nothing.
+ */
+export async function completeLease(
+  ctx: Context,
+  actor: Actor,
+  token: string,
+  completion: Completion,
+): Promise<Outcome> {
+  const hash = sha256Hex(JSON.stringify(completion))
+  const index = await prepare(ctx, actor, token, completion)
+  let replaced: number | null = null
+  const outcome = await ctx.db.transaction(async (tx) => {
+    const earlier = await findAccepted(tx, actor, token, hash)
+    if (earlier !== undefined) return earlier
+    const lease = await requireLease(ctx, tx, actor, token)
+    const job = await lockJob(tx, lease.jobId)
+    if (job === undefined) throw new Error('a lease without a job')
+    const ended = await end(ctx, tx, actor, job, lease, completion, hash)
+    replaced = index !== undefined && ended.state === 'succeeded' ? await publish(ctx, tx, actor, lease, index) : null
+    return ended
+  })
+  ctx.bus.publish(`job:${outcome.jobId}`)
+  ctx.bus.publish('jobs')
+  if (index !== undefined) await discard(ctx, index.projectId, outcome.state === 'succeeded' ? replaced : Number(token))
+  return outcome
+}
+
+/** A completion that was accepted before: same worker, same token, same content. */
+async function findAccepted(tx: Db, actor: Actor, token: string, hash: string): Promise<Outcome | undefined> {
+  return tx
+    .selectFrom('jobs')
+    .innerJoin('jobAttempts', 'jobAttempts.jobId', 'jobs.id')
+    .select(['jobs.id as jobId', 'jobs.state'])
+    .where('jobAttempts.token', '=', Number(token))
+    .where('jobAttempts.workerId', '=', actor.id ?? '')
+    .whereRef('jobs.completedToken', '=', 'jobAttempts.token')
+    .where('jobs.completionHash', '=', hash)
+    .executeTakeFirst()
+}
+
+async function end(
+  ctx: Context,
+  tx: Db,
+  actor: Actor,
+  job: JobRow,
+  lease: LeaseRow,
+  completion: Completion,
+  hash: string,
+): Promise<Outcome> {
+  const { outcome, error, receipt } = completion
+  const accepted = { token: lease.token, hash }
+  const close = async (waiting: 0 | 1): Promise<void> => {
+    if (!(await closeLease(ctx, tx, lease, { outcome, error, receipt }, waiting)))
+      throw new AppError('lease_lost', { token: lease.token })
+  }
+  if (outcome === 'succeeded') {
+    await close(0)
+    await finishJob(ctx, tx, actor, job, { state: 'succeeded', result: completion.result ?? {}, completion: accepted })
+    return { jobId: job.id, state: 'succeeded' }
+  }
+  // Asked to stop, it may still have failed first or been given back: what was asked for decides.
+  if (outcome === 'canceled' || job.cancelRequestedAt !== null) {
+    await close(0)
+    await finishJob(ctx, tx, actor, job, { state: 'canceled', completion: accepted })
+    return { jobId: job.id, state: 'canceled' }
+  }
+  if (outcome === 'returned') {
+    await close(1)
+    // A worker that drains gives the job back: no failure, no attempt spent.
+    const uncountedAttempts = job.uncountedAttempts + (lease.phase === 'started' ? 1 : 0)
+    await requeueJob(ctx, tx, job, 'returned', 0, { uncountedAttempts, completion: accepted })
+    return { jobId: job.id, state: 'queued' }
+  }
+  const verdict = verdictOn(job, { infrastructure: completion.infrastructure === true }, ctx.random.fraction())
+  await close(verdict.retry ? 1 : 0)
+  if (verdict.retry) {
+    await requeueJob(ctx, tx, job, error?.code ?? 'failed', verdict.delayMs, {
+      infrastructureFailures: verdict.infrastructureFailures,
+      completion: accepted,
+    })
+    return { jobId: job.id, state: 'queued' }
+  }
+  await finishJob(ctx, tx, actor, job, {
+    state: 'failed',
+    result: completion.result,
+    error: error ?? { code: 'failed', message: 'The worker gave no reason' },
+    completion: accepted,
+  })
+  return { jobId: job.id, state: 'failed' }
+}
+
+interface Prepared {
+  projectId: string
+  result: ReturnType<typeof requireIngestResult>
+  repository: string
+}
+
+/** Brings the uploaded index onto the disk before the transaction that will publish it; only for a successful ingest that still holds its lease. */
+async function prepare(
+  ctx: Context,
+  actor: Actor,
+  token: string,
+  completion: Completion,
+): Promise<Prepared | undefined> {
+  const lease = await ctx.db.kysely
+    .selectFrom('jobLeases')
+    .innerJoin('jobs', 'jobs.id', 'jobLeases.jobId')
+    .select(['jobLeases.projectId', 'jobLeases.kind', 'jobs.input'])
+    .where('jobLeases.token', '=', Number(token))
+    .where('jobLeases.workerId', '=', actor.id ?? '')
+    .executeTakeFirst()
+  if (lease === undefined || lease.kind !== 'ingest' || completion.outcome !== 'succeeded') return undefined
+  const result = requireIngestResult(completion.result)
+  await prepareIndex(ctx, { projectId: lease.projectId, token: Number(token) })
+  return { projectId: lease.projectId, result, repository: JSON.parse(lease.input).repository }
+}
+
+function publish(ctx: Context, tx: Db, actor: Actor, lease: LeaseRow, index: Prepared): Promise<number | null> {
+  const { commit, branch, files, bytes } = index.result
+  return publishMirror(ctx, tx, actor, {
+    projectId: lease.projectId,
+    token: lease.token,
+    repository: index.repository,
+    commit,
+    branch,
+    files,
+    bytes,
+  })
+}
+
+// What is no longer served is deleted after the commit; if the process dies here, the sweep finds it.
+async function discard(ctx: Context, projectId: string, token: number | null): Promise<void> {
+  if (token === null) return
+  try {
+    await dropIndex(ctx, projectId, token)
+  } catch (error) {
+    ctx.log.error({ event: 'index_not_dropped', projectId, token }, error)
+  }
+}

@@ -1,0 +1,77 @@
+import { isTier, tiers } from '@hivesync/contracts/tiers.ts'
+import { sql } from 'kysely'
+import type { Db } from '../platform/db/db.ts'
+import { greatest } from '../platform/db/dialect.ts'
+
+// Lock order everywhere: team_shares, then queue_counters by project and kind, then the job's own rows. It keeps concurrent verbs from deadlocking.
+
+/** Makes the rows that count a project's queue and its team's share, once. */
+export async function ensureCounters(tx: Db, project: { id: string; teamId: string }, kind: string): Promise<void> {
+  const team = await tx.selectFrom('teams').select('tier').where('id', '=', project.teamId).executeTakeFirstOrThrow()
+  const limits = tiers[isTier(team.tier) ? team.tier : 'free']
+  await tx
+    .insertInto('teamShares')
+    .values({ teamId: project.teamId, maxRunning: limits.runningJobs })
+    .onConflict((conflict) => conflict.column('teamId').doNothing())
+    .execute()
+  await tx
+    .insertInto('queueCounters')
+    .values({ projectId: project.id, kind, maxWaiting: limits.waitingJobs })
+    .onConflict((conflict) => conflict.columns(['projectId', 'kind']).doNothing())
+    .execute()
+}
+
+/**
+ * Counts one more waiting job of the team. A team that was idle joins at the smallest pass of those waiting: it must not
+ * spend credit saved up while it asked for nothing (stride scheduling, Waldspurger 1995, "dynamic client participation").
+ */
+export async function addWaitingShare(tx: Db, teamId: string): Promise<void> {
+  const smallest = sql<number>`coalesce((select min(ready.pass) from team_shares ready where ready.waiting > 0 and ready.running < ready.max_running), pass)`
+  await tx
+    .updateTable('teamShares')
+    .set((eb) => ({
+      waiting: eb('waiting', '+', 1),
+      pass: sql<number>`case when waiting = 0 and running = 0 then ${greatest(tx, sql<number>`pass`, smallest)} else pass end`,
+    }))
+    .where('teamId', '=', teamId)
+    .execute()
+}
+
+/** Takes a waiting place in the project's queue if one is free; false when the cap is reached. One statement, so no two submissions share the last place (property 16). */
+export async function takeQueuePlace(tx: Db, projectId: string, kind: string): Promise<boolean> {
+  const result = await tx
+    .updateTable('queueCounters')
+    .set((eb) => ({ waiting: eb('waiting', '+', 1) }))
+    .where('projectId', '=', projectId)
+    .where('kind', '=', kind)
+    .whereRef('waiting', '<', 'maxWaiting')
+    .executeTakeFirst()
+  return result.numUpdatedRows === 1n
+}
+
+export interface CounterChange {
+  teamId: string
+  projectId: string
+  kind: string
+  waiting: number
+  running: number
+}
+
+/** Moves one job between waiting, running and neither. */
+export async function moveCounters(tx: Db, change: CounterChange): Promise<void> {
+  await tx
+    .updateTable('teamShares')
+    .set((eb) => ({ waiting: eb('waiting', '+', change.waiting), running: eb('running', '+', change.running) }))
+    .where('teamId', '=', change.teamId)
+    .execute()
+  await moveQueueCounter(tx, change)
+}
+
+export async function moveQueueCounter(tx: Db, change: Omit<CounterChange, 'teamId'>): Promise<void> {
+  await tx
+    .updateTable('queueCounters')
+    .set((eb) => ({ waiting: eb('waiting', '+', change.waiting), running: eb('running', '+', change.running) }))
+    .where('projectId', '=', change.projectId)
+    .where('kind', '=', change.kind)
+    .execute()
+}

@@ -1,0 +1,18 @@
+import type { Db } from '../platform/db/db.ts'
+
+/** What happened to a job, in the transaction in which it happened; the live stream and the history are read from here. */
+export type JobEvent =
+  | { kind: 'state'; data: { state: string; attempt?: number; reason?: string } }
+  | { kind: 'progress'; data: { phase: string; progress: number | null; message: string | null } }
+
+export async function recordEvents(
+  tx: Db,
+  at: number,
+  events: readonly (JobEvent & { jobId: string })[],
+): Promise<void> {
+  if (events.length === 0) return
+  await tx
+    .insertInto('jobEvents')
+    .values(events.map(({ jobId, kind, data }) => ({ jobId, at, kind, data: JSON.stringify(data) })))
+    .execute()
+}

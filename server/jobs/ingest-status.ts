@@ -1,0 +1,76 @@
+import type { JobFailure } from '@hivesync/contracts/jobs.ts'
+import { finalStates } from '@hivesync/contracts/jobs.ts'
+import { tiers } from '@hivesync/contracts/tiers.ts'
+import type { Context } from '../platform/context.ts'
+import { policy } from './policy.ts'
+import { workerAwayMs } from './waiting.ts'
+
+/** What happens to a project's ingest jobs: `stuck` is a lease that lives although its worker has missed beats. */
+export async function readIngestStatus(
+  ctx: Context,
+  projectId: string,
+  options: { historyLength: number; silentMs: number },
+) {
+  const db = ctx.db.kysely
+  const now = ctx.clock.now()
+  const current = await db
+    .selectFrom('jobLeases')
+    .innerJoin('jobs', 'jobs.id', 'jobLeases.jobId')
+    .select([
+      'jobs.id',
+      'jobs.phase',
+      'jobs.progress',
+      'jobs.message',
+      'jobLeases.expiresAt',
+      'jobLeases.phase as leasePhase',
+    ])
+    .where('jobLeases.projectId', '=', projectId)
+    .where('jobLeases.kind', '=', 'ingest')
+    .orderBy('jobLeases.token')
+    .limit(1)
+    .executeTakeFirst()
+  const counters = await db
+    .selectFrom('queueCounters')
+    .select(['waiting', 'maxWaiting'])
+    .where('projectId', '=', projectId)
+    .where('kind', '=', 'ingest')
+    .executeTakeFirst()
+  const online = await db
+    .selectFrom('workers')
+    .select('id')
+    .where('revokedAt', 'is', null)
+    .where('lastSeenAt', '>', now - workerAwayMs)
+    .limit(1)
+    .executeTakeFirst()
+  const silent =
+    current !== undefined &&
+    current.leasePhase === 'started' &&
+    current.expiresAt - policy.leaseTtlMs + options.silentMs < now
+  const state = current !== undefined ? (silent ? 'stuck' : 'busy') : online === undefined ? 'offline' : 'idle'
+  return {
+    state: state as 'idle' | 'busy' | 'stuck' | 'offline',
+    current:
+      current === undefined
+        ? null
+        : { job_id: current.id, phase: current.phase, progress: current.progress, message: current.message },
+    waiting: counters?.waiting ?? 0,
+    maxWaiting: counters?.maxWaiting ?? tiers.free.waitingJobs,
+    history: await listEnded(ctx, projectId, options.historyLength),
+  }
+}
+
+async function listEnded(ctx: Context, projectId: string, limit: number) {
+  const rows = await ctx.db.kysely
+    .selectFrom('jobs')
+    .select(['id', 'state', 'submittedAt', 'startedAt', 'finishedAt', 'skipReason', 'error'])
+    .where('projectId', '=', projectId)
+    .where('kind', '=', 'ingest')
+    .where('state', 'in', finalStates)
+    .orderBy('id', 'desc')
+    .limit(limit)
+    .execute()
+  return rows.map(({ error, skipReason, ...row }) => {
+    const failure: JobFailure | null = error === null ? null : JSON.parse(error)
+    return { ...row, reason: skipReason ?? failure?.code ?? null }
+  })
+}

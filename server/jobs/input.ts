@@ -1,0 +1,31 @@
+import type { NewJob } from '@hivesync/contracts/jobs.ts'
+import type { Context } from '../platform/context.ts'
+import { AppError } from '../platform/errors.ts'
+import { refuseRepository } from './repository.ts'
+
+/** What the schema cannot say about an input; refuses before anything is stored. */
+export function requireInput(ctx: Context, submission: NewJob): void {
+  if (submission.kind === 'ingest') {
+    refuseRepository(submission.input.repository, ctx.config.localRepos)
+    return
+  }
+  const { command, files = [] } = submission.input
+  if (command[0]?.trim() === '' || command.length === 0)
+    throw new AppError(
+      'invalid_request',
+      {},
+      { fields: [{ path: 'body/input/command/0', message: 'must name a program' }] },
+    )
+  const paths = new Set<string>()
+  for (const [index, file] of files.entries()) {
+    // A second file of the same name, or one that is also another's folder, would silently win or fail on the worker.
+    const clash = paths.has(file.path) || files.some((other) => other.path.startsWith(`${file.path}/`))
+    if (clash)
+      throw new AppError(
+        'invalid_request',
+        {},
+        { fields: [{ path: `body/input/files/${index}/path`, message: 'is used twice' }] },
+      )
+    paths.add(file.path)
+  }
+}

@@ -1,0 +1,7 @@
+// The noun's main file: what other nouns and the wiring may use.
+export { cancelJob, retryJob } from './cancel.ts'
+export { createDispatcher, type Dispatcher } from './dispatch.ts'
+export { readIngestStatus } from './ingest-status.ts'
+export { extendLeases, prune, reapLeases, reapWorker, skipExpired } from './reap.ts'
+export { submitJob } from './submit.ts'
+export { workerAwayMs } from './waiting.ts'

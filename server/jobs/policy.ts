@@ -1,0 +1,22 @@
+/** The figures of the lease protocol, in one place. */
+export const policy = {
+  /** A claimed job that is not started within this goes back without costing an attempt. */
+  startWithinMs: 30_000,
+  /** A started lease without a heartbeat for this long is lost. Six beats: a network hiccup must not kill long work. */
+  leaseTtlMs: 30_000,
+  heartbeatSeconds: 5,
+  defaultTtlSeconds: 86_400,
+  defaultPriority: 5,
+  defaultMaxAttempts: 1,
+  /** Lost workers and failing networks are retried from a budget of their own (requirement C7). */
+  maxInfrastructureFailures: 3,
+  maxLogBytes: 16 * 1024 * 1024,
+} as const
+
+const baseDelayMs = 5000
+const maxDelayMs = 300_000
+
+/** Exponential backoff with jitter: half of the delay is fixed, half is chance, so that a herd of failures spreads out. */
+export function retryDelayMs(failures: number, fraction: number): number {
+  return Math.min(maxDelayMs, baseDelayMs * 2 ** Math.min(failures, 16)) * (0.5 + fraction / 2)
+}

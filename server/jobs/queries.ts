@@ -1,0 +1,111 @@
+import type { JobState } from '@hivesync/contracts/jobs.ts'
+import type { Insertable, Selectable, Updateable } from 'kysely'
+import type { Db } from '../platform/db/db.ts'
+import { forUpdate, withLock } from '../platform/db/dialect.ts'
+import type { Schema } from '../platform/db/schema.ts'
+import type { PageRequest } from '../platform/page.ts'
+
+export type JobRow = Selectable<Schema['jobs']>
+export type LeaseRow = Selectable<Schema['jobLeases']>
+
+export function insertJob(tx: Db, row: Omit<Insertable<Schema['jobs']>, 'attempt'>): Promise<JobRow> {
+  return tx.insertInto('jobs').values(row).returningAll().executeTakeFirstOrThrow()
+}
+
+export async function insertQueued(tx: Db, job: JobRow, runAt: number): Promise<void> {
+  const { projectId, teamId, kind, priority, labels, expiresAt } = job
+  await tx
+    .insertInto('jobQueue')
+    .values({ jobId: job.id, projectId, teamId, kind, priority, labels, runAt, expiresAt })
+    .execute()
+}
+
+/** Takes a job out of the queue; false when a claim was faster. */
+export async function deleteQueued(tx: Db, jobId: string): Promise<boolean> {
+  const result = await tx.deleteFrom('jobQueue').where('jobId', '=', jobId).executeTakeFirst()
+  return result.numDeletedRows === 1n
+}
+
+// Two requests with one new key queue up here: the second then finds what the first has stored.
+export function lockIdempotencyKey(tx: Db, projectId: string, key: string): Promise<void> {
+  return withLock(tx, `idempotency:${projectId}:${key}`)
+}
+
+export function findJobByKey(db: Db, projectId: string, key: string): Promise<JobRow | undefined> {
+  return db
+    .selectFrom('jobs')
+    .selectAll()
+    .where('projectId', '=', projectId)
+    .where('idempotencyKey', '=', key)
+    .executeTakeFirst()
+}
+
+export function findJob(db: Db, jobId: string): Promise<JobRow | undefined> {
+  return db.selectFrom('jobs').selectAll().where('id', '=', jobId).executeTakeFirst()
+}
+
+/** The job, held until the transaction ends. */
+export function lockJob(tx: Db, jobId: string): Promise<JobRow | undefined> {
+  return forUpdate(tx, tx.selectFrom('jobs').selectAll().where('id', '=', jobId)).executeTakeFirst()
+}
+
+export function setJob(tx: Db, jobId: string, change: Updateable<Schema['jobs']>): Promise<JobRow> {
+  return tx.updateTable('jobs').set(change).where('id', '=', jobId).returningAll().executeTakeFirstOrThrow()
+}
+
+export function listJobRows(
+  db: Db,
+  projectId: string,
+  filter: { state?: JobState; kind?: string },
+  page: PageRequest,
+): Promise<JobRow[]> {
+  let rows = db
+    .selectFrom('jobs')
+    .selectAll()
+    .where('projectId', '=', projectId)
+    .orderBy('id', 'desc')
+    .limit(page.limit + 1)
+  if (filter.state !== undefined) rows = rows.where('state', '=', filter.state)
+  if (filter.kind !== undefined) rows = rows.where('kind', '=', filter.kind)
+  if (page.after !== undefined) rows = rows.where('id', '<', page.after)
+  return rows.execute()
+}
+
+export function findLeaseOfJob(db: Db, jobId: string): Promise<LeaseRow | undefined> {
+  return db.selectFrom('jobLeases').selectAll().where('jobId', '=', jobId).executeTakeFirst()
+}
+
+/** The lease that this worker holds under this token, locked: every effect of an attempt is fenced by it. */
+export function lockLease(tx: Db, workerId: string, token: number): Promise<LeaseRow | undefined> {
+  return forUpdate(
+    tx,
+    tx.selectFrom('jobLeases').selectAll().where('token', '=', token).where('workerId', '=', workerId),
+  ).executeTakeFirst()
+}
+
+/** Ends a lease; false when it was already gone. */
+export async function deleteLease(tx: Db, token: number): Promise<boolean> {
+  const result = await tx.deleteFrom('jobLeases').where('token', '=', token).executeTakeFirst()
+  return result.numDeletedRows === 1n
+}
+
+export async function setAttempt(tx: Db, token: number, change: Updateable<Schema['jobAttempts']>): Promise<void> {
+  await tx.updateTable('jobAttempts').set(change).where('token', '=', token).execute()
+}
+
+export function getAttempt(db: Db, token: number) {
+  return db.selectFrom('jobAttempts').selectAll().where('token', '=', token).executeTakeFirstOrThrow()
+}
+
+export function listAttemptRows(db: Db, jobId: string, page: { limit: number; after: number }) {
+  return db
+    .selectFrom('jobAttempts')
+    .leftJoin('workers', 'workers.id', 'jobAttempts.workerId')
+    .selectAll('jobAttempts')
+    .select('workers.name as workerName')
+    .where('jobAttempts.jobId', '=', jobId)
+    .where('jobAttempts.token', '>', page.after)
+    .orderBy('jobAttempts.token')
+    .limit(page.limit + 1)
+    .execute()
+}

@@ -1,0 +1,129 @@
+import { system } from '../platform/actor.ts'
+import type { Context } from '../platform/context.ts'
+import type { Db } from '../platform/db/db.ts'
+import { forUpdateSkipLocked } from '../platform/db/dialect.ts'
+import { moveCounters } from './counters.ts'
+import { closeLease, finishJob, requeueJob, verdictOn } from './end.ts'
+import { policy } from './policy.ts'
+import { deleteQueued, type LeaseRow, lockJob } from './queries.ts'
+
+const batch = 200
+
+/**
+ * Takes back the jobs of leases that ran out: not started in time → queued again at no cost; a silent worker → another try from the infrastructure
+ * budget, or the end. One transaction per lease, so that a bad row never blocks the others.
+ */
+export async function reapLeases(ctx: Context): Promise<number> {
+  const expired = await ctx.db.kysely
+    .selectFrom('jobLeases')
+    .select('token')
+    .where('expiresAt', '<=', ctx.clock.now())
+    .orderBy('expiresAt')
+    .limit(batch)
+    .execute()
+  return eachOf(ctx, 'lease_not_reaped', expired, ({ token }) => reapLease(ctx, token, false))
+}
+
+/** Takes back everything a worker holds, at once: it was revoked. */
+export async function reapWorker(ctx: Context, workerId: string): Promise<void> {
+  const held = await ctx.db.kysely.selectFrom('jobLeases').select('token').where('workerId', '=', workerId).execute()
+  await eachOf(ctx, 'lease_not_reaped', held, ({ token }) => reapLease(ctx, token, true))
+}
+
+async function reapLease(ctx: Context, token: number, force: boolean): Promise<void> {
+  const jobId = await ctx.db.transaction(async (tx) => {
+    const lease = await lockExpired(tx, token, force ? Number.MAX_SAFE_INTEGER : ctx.clock.now())
+    if (lease === undefined) return undefined
+    await endLost(ctx, tx, lease)
+    return lease.jobId
+  })
+  if (jobId === undefined) return
+  ctx.bus.publish(`job:${jobId}`)
+  ctx.bus.publish('jobs')
+}
+
+function lockExpired(tx: Db, token: number, now: number): Promise<LeaseRow | undefined> {
+  return forUpdateSkipLocked(
+    tx,
+    tx.selectFrom('jobLeases').selectAll().where('token', '=', token).where('expiresAt', '<=', now),
+  ).executeTakeFirst()
+}
+
+async function endLost(ctx: Context, tx: Db, lease: LeaseRow): Promise<void> {
+  const job = await lockJob(tx, lease.jobId)
+  if (job === undefined) throw new Error('a lease without a job')
+  const started = lease.phase === 'started'
+  const lost = { code: 'worker_lost', message: 'The worker fell silent' }
+  const verdict = verdictOn(job, { infrastructure: true }, ctx.random.fraction())
+  const goesOn = job.cancelRequestedAt === null && (!started || verdict.retry)
+  await closeLease(ctx, tx, lease, started ? { outcome: 'lost', error: lost } : { outcome: 'lost' }, goesOn ? 1 : 0)
+  if (job.cancelRequestedAt !== null) await finishJob(ctx, tx, system, job, { state: 'canceled' })
+  else if (!started) await requeueJob(ctx, tx, job, 'not_started', 0)
+  else if (verdict.retry)
+    await requeueJob(ctx, tx, job, 'worker_lost', verdict.delayMs, {
+      infrastructureFailures: verdict.infrastructureFailures,
+    })
+  else await finishJob(ctx, tx, system, job, { state: 'failed', error: lost })
+}
+
+/** Ends jobs that waited past their time to live, without running them (property 18). */
+export async function skipExpired(ctx: Context): Promise<number> {
+  const expired = await ctx.db.kysely
+    .selectFrom('jobQueue')
+    .select('jobId')
+    .where('expiresAt', '<=', ctx.clock.now())
+    .orderBy('expiresAt')
+    .limit(batch)
+    .execute()
+  return eachOf(ctx, 'job_not_skipped', expired, async ({ jobId }) => {
+    await ctx.db.transaction(async (tx) => {
+      // A retry may have given the job new time since it was listed.
+      const entry = await tx
+        .selectFrom('jobQueue')
+        .select('jobId')
+        .where('jobId', '=', jobId)
+        .where('expiresAt', '<=', ctx.clock.now())
+        .executeTakeFirst()
+      if (entry === undefined || !(await deleteQueued(tx, jobId))) return
+      const job = await lockJob(tx, jobId)
+      if (job === undefined) throw new Error('a queue entry without a job')
+      await moveCounters(tx, { teamId: job.teamId, projectId: job.projectId, kind: job.kind, waiting: -1, running: 0 })
+      await finishJob(ctx, tx, system, job, { state: 'skipped', skipReason: 'ttl_expired' })
+    })
+    ctx.bus.publish(`job:${jobId}`)
+  })
+}
+
+/** After a start, gives every lease one more life: the workers could not reach us while we were away, which is not their silence. */
+export async function extendLeases(ctx: Context): Promise<void> {
+  const expiresAt = ctx.clock.now() + policy.leaseTtlMs
+  await ctx.db.kysely.updateTable('jobLeases').set({ expiresAt }).where('expiresAt', '<', expiresAt).execute()
+}
+
+/** Removes what nobody reads any more: outbox rows without a consumer and nonces that could no longer be replayed. */
+export async function prune(ctx: Context): Promise<void> {
+  const now = ctx.clock.now()
+  await ctx.db.kysely
+    .deleteFrom('outbox')
+    .where('at', '<', now - 7 * 86_400_000)
+    .execute()
+  await ctx.db.kysely.deleteFrom('workerNonces').where('expiresAt', '<', now).execute()
+}
+
+async function eachOf<T>(
+  ctx: Context,
+  event: string,
+  rows: readonly T[],
+  act: (row: T) => Promise<void>,
+): Promise<number> {
+  let done = 0
+  for (const row of rows) {
+    try {
+      await act(row)
+      done++
+    } catch (error) {
+      ctx.log.error({ event }, error)
+    }
+  }
+  return done
+}

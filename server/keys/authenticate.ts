@@ -1,0 +1,63 @@
+import { grantedBy } from '@hivesync/contracts/access.ts'
+import type { Identity } from '../platform/actor.ts'
+import type { Context } from '../platform/context.ts'
+import { sha256Hex } from '../platform/crypto/hash.ts'
+import { AppError } from '../platform/errors.ts'
+import { createLiveRows, createUseMarks, type UseMarks } from '../sessions/sessions.ts'
+import { isApiKey } from './key-format.ts'
+import { findLiveKey, setApiKeysUsed } from './queries.ts'
+import { parseScopes } from './scopes.ts'
+
+type LiveKey = NonNullable<Awaited<ReturnType<typeof loadKey>>>
+
+async function loadKey(ctx: Context, secretHash: string) {
+  const row = await findLiveKey(ctx.db.kysely, secretHash)
+  if (row === undefined) return undefined
+  const scopes = parseScopes(row.scopes)
+  const identity: Identity = {
+    kind: 'key',
+    id: row.id,
+    userId: row.userId,
+    sessionId: null,
+    projectId: row.projectId,
+    // Both, and both live: the scope outlives neither the owner's role nor the key.
+    isAdmin: scopes.includes('admin') && row.adminSince !== null,
+    permissions: grantedBy(scopes),
+  }
+  return { ...row, identity, mark: { id: row.id, usedAt: row.lastUsedAt } }
+}
+
+export interface KeyAuthenticator {
+  (key: string): Identity | Promise<Identity>
+  readonly marks: UseMarks
+}
+
+/**
+ * Turns API keys into identities; the key and its owner are looked at on each request, so that a revocation or a
+ * deactivation is effective on the next one. Throws a 401 refusal, the same for unknown, expired and revoked keys.
+ */
+export function createKeyAuthenticator(ctx: Context): KeyAuthenticator {
+  const keys = createLiveRows(ctx, (secretHash) => loadKey(ctx, secretHash))
+  const marks = createUseMarks(ctx, 'api_keys', setApiKeysUsed)
+  const { pharosToken } = ctx.config
+  const operatorHash = pharosToken === null ? undefined : sha256Hex(pharosToken)
+
+  function admit(key: LiveKey | undefined): Identity {
+    if (key === undefined || !isLive(key, ctx.clock.now())) throw new AppError('invalid_token')
+    marks.mark(key.mark)
+    return key.identity
+  }
+
+  const authenticate = (text: string) => {
+    const secretHash = sha256Hex(text)
+    // Made-up texts never reach the database: only a key's checksum or the operator's own token opens the way.
+    if (!isApiKey(text) && secretHash !== operatorHash) throw new AppError('invalid_token')
+    const key = keys(secretHash)
+    return key instanceof Promise ? key.then(admit) : admit(key)
+  }
+  return Object.assign(authenticate, { marks })
+}
+
+function isLive(key: LiveKey, now: number): boolean {
+  return key.revokedAt === null && key.deactivatedAt === null && (key.expiresAt === null || key.expiresAt > now)
+}

@@ -1,0 +1,88 @@
+import { chmodSync, mkdirSync } from 'node:fs'
+import closeWithGrace from 'close-with-grace'
+import { ensureSetupToken } from './accounts/accounts.ts'
+import { createApp } from './app.ts'
+import { startBackground } from './background.ts'
+import { extendLeases } from './jobs/jobs.ts'
+import { importPharosToken } from './keys/keys.ts'
+import { createBus } from './platform/bus.ts'
+import { systemClock } from './platform/clock.ts'
+import type { Config } from './platform/config.ts'
+import type { Context } from './platform/context.ts'
+import { openKeyring } from './platform/crypto/keyring.ts'
+import { openDatabase } from './platform/db/db.ts'
+import { migrate } from './platform/db/migrate.ts'
+import { readLocalSecret } from './platform/local-secret.ts'
+import { createLogger } from './platform/logger.ts'
+import { createRandom } from './platform/random.ts'
+import { closeIndexes } from './search/search.ts'
+
+export interface Server {
+  readonly ctx: Context
+  readonly url: string
+  /** The one-time setup token, while nobody has used it. */
+  readonly setupToken: string | null
+  /** Finishes the requests under way, stops the timers, closes the database. Stopping twice is one stop. */
+  stop(): Promise<void>
+}
+
+const stopWithinMs = 20_000
+
+/** Starts the control plane: configuration → context → app → listening. */
+export async function startServer(config: Config, log = createLogger(process.stderr)): Promise<Server> {
+  const ctx = await openContext(config, log)
+  const setupToken = await ensureSetupToken(ctx)
+  await importPharosToken(ctx)
+  await extendLeases(ctx)
+  const app = createApp(ctx)
+  await app.listen({ host: config.host, port: config.port })
+  const stopBackground = startBackground(ctx)
+  let stopping: Promise<void> | undefined
+  const stop = async (): Promise<void> => {
+    await app.close()
+    await stopBackground()
+    await closeIndexes(ctx)
+    await ctx.db.close()
+  }
+  return {
+    ctx,
+    url: addressOf(app.server.address(), config),
+    setupToken,
+    stop: () => {
+      stopping ??= stop()
+      return stopping
+    },
+  }
+}
+
+async function openContext(config: Config, log: Context['log']): Promise<Context> {
+  // Others on the machine may pass through (the worker's own user keeps its folder below), but not look in.
+  mkdirSync(config.dataDir, { recursive: true, mode: 0o711 })
+  chmodSync(config.dataDir, 0o711)
+  const clock = systemClock
+  const random = createRandom(clock)
+  const secrets = config.secrets.length > 0 ? config.secrets : [readLocalSecret(config.dataDir)]
+  const db = await openDatabase(config.databaseUrl, {
+    random: random.fraction,
+    log: { warn: ({ code, message }) => log.warn({ event: 'database_fault', code, reason: message }) },
+  })
+  await migrate(db, { now: clock.now })
+  return { config, db, clock, random, log, keyring: openKeyring(secrets), bus: createBus() }
+}
+
+function addressOf(address: ReturnType<import('node:net').Server['address']>, config: Config): string {
+  if (address === null || typeof address === 'string') return config.publicUrl
+  return `http://${address.family === 'IPv6' ? `[${address.address}]` : address.address}:${address.port}`
+}
+
+/** Runs the server until it is told to stop; prints one JSON line when it listens. */
+export async function serveUntilStopped(config: Config): Promise<void> {
+  const server = await startServer(config)
+  process.stdout.write(`${JSON.stringify({ event: 'listening', url: server.url, setupToken: server.setupToken })}\n`)
+  closeWithGrace({ delay: stopWithinMs, logger: false }, async ({ err, signal }) => {
+    if (err) server.ctx.log.error({ event: 'crashed' }, err)
+    server.ctx.log.info({ event: 'stopping', signal: signal ?? null })
+    await server.stop()
+    server.ctx.log.info({ event: 'stopped' })
+  })
+}

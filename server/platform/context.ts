@@ -1,0 +1,18 @@
+import type { Bus } from './bus.ts'
+import type { Clock } from './clock.ts'
+import type { Config } from './config.ts'
+import type { Keyring } from './crypto/keyring.ts'
+import type { Database } from './db/db.ts'
+import type { Logger } from './logger.ts'
+import type { Random } from './random.ts'
+
+/** What every verb may use; built once in main.ts. Modules are imported, not injected. */
+export interface Context {
+  readonly config: Config
+  readonly db: Database
+  readonly clock: Clock
+  readonly random: Random
+  readonly log: Logger
+  readonly keyring: Keyring
+  readonly bus: Bus
+}

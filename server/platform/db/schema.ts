@@ -1,0 +1,259 @@
+import type { Generated } from 'kysely'
+
+/** The tables as TypeScript sees them (camelCase through CamelCasePlugin); the SQL in migrations/ is the source. Times are epoch milliseconds. */
+export interface Schema {
+  users: Users
+  setup: { id: number; tokenHash: string | null; completedAt: number | null }
+  signingKeys: SigningKeys
+  sessions: Sessions
+  teams: { id: string; name: string; personalUserId: string | null; tier: Generated<string>; createdAt: number }
+  teamMembers: { teamId: string; userId: string; role: 'member' | 'admin' | 'owner'; createdAt: number }
+  projects: Projects
+  projectMembers: { projectId: string; userId: string; role: 'viewer' | 'editor' | 'owner'; createdAt: number }
+  apiKeys: ApiKeys
+  auditEvents: AuditEvents
+  outbox: { seq: Generated<number>; at: number; topic: string; teamId: string | null; payload: string }
+  jobs: Jobs
+  jobQueue: JobQueue
+  workers: Workers
+  workerEnrolments: WorkerEnrolments
+  workerNonces: { workerId: string; nonce: string; expiresAt: number }
+  jobAttempts: JobAttempts
+  jobLeases: JobLeases
+  queueCounters: QueueCounters
+  teamShares: TeamShares
+  jobEvents: { seq: Generated<number>; jobId: string; at: number; kind: string; data: string }
+  jobLogs: JobLogs
+  mirrors: Mirrors
+  /** PostgreSQL only; SQLite keeps one index file per project. */
+  searchFiles: {
+    projectId: string
+    token: number
+    id: Generated<number>
+    path: string
+    language: string | null
+    text: string
+  }
+}
+
+interface Users {
+  id: string
+  email: string
+  emailKey: string
+  username: string
+  usernameKey: string
+  passwordHash: string | null
+  adminSince: number | null
+  deactivatedAt: number | null
+  emailVerifiedAt: number | null
+  createdAt: number
+  lastLoginAt: number | null
+  tokenVersion: Generated<number>
+}
+
+interface SigningKeys {
+  id: string
+  purpose: string
+  state: 'next' | 'current' | 'previous'
+  publicKey: string
+  sealedPrivateKey: string
+  createdAt: number
+  retiresAt: number | null
+}
+
+interface Sessions {
+  id: string
+  userId: string
+  deviceName: string | null
+  userAgent: string | null
+  ip: string | null
+  createdAt: number
+  lastSeenAt: number
+  expiresAt: number
+  idleExpiresAt: number
+  revokedAt: number | null
+  revokedReason: string | null
+  refreshCounter: number
+  refreshHash: string
+  previousRefreshHash: string | null
+  rotatedAt: number
+}
+
+interface Projects {
+  id: string
+  teamId: string
+  name: string
+  createdBy: string | null
+  createdAt: number
+  archivedAt: number | null
+}
+
+interface ApiKeys {
+  id: string
+  userId: string | null
+  projectId: string | null
+  name: string
+  prefix: string
+  secretHash: string
+  scopes: string
+  createdAt: number
+  expiresAt: number | null
+  lastUsedAt: number | null
+  revokedAt: number | null
+}
+
+interface AuditEvents {
+  id: string
+  at: number
+  actorKind: string
+  actorId: string | null
+  teamId: string | null
+  projectId: string | null
+  action: string
+  targetKind: string | null
+  targetId: string | null
+  outcome: 'succeeded' | 'refused'
+  requestId: string | null
+  ip: string | null
+  details: string
+}
+
+interface Jobs {
+  id: string
+  projectId: string
+  teamId: string
+  kind: string
+  state: 'queued' | 'leased' | 'running' | 'succeeded' | 'failed' | 'canceled' | 'skipped'
+  phase: string | null
+  progress: number | null
+  message: string | null
+  priority: number
+  labels: string
+  input: string
+  submittedByUser: string | null
+  submittedByKey: string | null
+  submittedAt: number
+  ttlSeconds: number
+  expiresAt: number
+  attempt: Generated<number>
+  maxAttempts: number
+  infrastructureFailures: Generated<number>
+  /** Attempts that cost the budget nothing: given back by a draining worker, or made before a retry by hand. */
+  uncountedAttempts: Generated<number>
+  startedAt: number | null
+  finishedAt: number | null
+  result: string | null
+  error: string | null
+  skipReason: string | null
+  cancelRequestedAt: number | null
+  completedToken: number | null
+  completionHash: string | null
+  logSeq: Generated<number>
+  logBytes: Generated<number>
+  idempotencyKey: string | null
+  requestHash: string | null
+}
+
+interface JobQueue {
+  jobId: string
+  projectId: string
+  teamId: string
+  kind: string
+  priority: number
+  labels: string
+  runAt: number
+  expiresAt: number
+}
+
+interface Workers {
+  id: string
+  name: string
+  teamId: string | null
+  publicKey: string
+  labels: Generated<string>
+  kinds: Generated<string>
+  slots: Generated<number>
+  version: string | null
+  isolation: string | null
+  enrolledAt: number
+  enrolledBy: string | null
+  expiresAt: number | null
+  lastSeenAt: number | null
+  drainingAt: number | null
+  revokedAt: number | null
+}
+
+interface WorkerEnrolments {
+  id: string
+  tokenHash: string
+  name: string | null
+  teamId: string | null
+  createdBy: string | null
+  createdAt: number
+  expiresAt: number
+  usedAt: number | null
+  workerId: string | null
+}
+
+interface JobAttempts {
+  token: Generated<number>
+  jobId: string
+  number: number
+  workerId: string
+  claimedAt: number
+  startedAt: number | null
+  endedAt: number | null
+  outcome: string | null
+  error: string | null
+  phases: Generated<string>
+  receipt: string | null
+}
+
+interface JobLeases {
+  token: number
+  jobId: string
+  projectId: string
+  teamId: string
+  kind: string
+  workerId: string
+  phase: 'dispatched' | 'started'
+  expiresAt: number
+}
+
+interface QueueCounters {
+  projectId: string
+  kind: string
+  waiting: Generated<number>
+  running: Generated<number>
+  maxWaiting: number
+}
+
+interface TeamShares {
+  teamId: string
+  waiting: Generated<number>
+  running: Generated<number>
+  maxRunning: number
+  weight: Generated<number>
+  pass: Generated<number>
+}
+
+interface JobLogs {
+  jobId: string
+  seq: number
+  token: number
+  chunkSeq: number
+  stream: string
+  at: number
+  text: string
+}
+
+interface Mirrors {
+  projectId: string
+  repository: string
+  commitId: string
+  branch: string | null
+  indexToken: number
+  files: number
+  bytes: number
+  syncedAt: number
+}

@@ -1,0 +1,43 @@
+import { isContentDigest } from '@hivesync/protocol/content-digest.ts'
+import type { FastifyReply, FastifyRequest } from 'fastify'
+import { AppError } from '../errors.ts'
+import { parseJson } from './json.ts'
+
+const checked = new WeakSet<FastifyRequest>()
+const empty = Buffer.alloc(0)
+
+/** Reads a JSON body; a worker's must have the digest that its signature covers (RFC 9530), checked before the body is parsed. */
+export function readBody(
+  request: FastifyRequest,
+  body: string | Buffer,
+  done: (error: Error | null, value?: unknown) => void,
+): void {
+  const bytes = typeof body === 'string' ? Buffer.from(body) : body
+  try {
+    checkDigest(request, bytes)
+    done(null, bytes.length === 0 ? undefined : parseJson(bytes))
+  } catch (error) {
+    done(error as Error)
+  }
+}
+
+/** A request without a body is covered too: its digest is that of nothing. Operations that take no body refuse one. */
+export function requireDigest(request: FastifyRequest, _reply: FastifyReply, done: (error?: Error) => void): void {
+  try {
+    if (request.body === undefined) checkDigest(request, empty)
+    const endpoint = request.routeOptions.config.endpoint
+    if (endpoint !== undefined && endpoint.body === undefined && request.body !== undefined) {
+      throw new AppError('invalid_request', {}, { detail: 'This operation takes no body' })
+    }
+    done()
+  } catch (error) {
+    done(error as Error)
+  }
+}
+
+function checkDigest(request: FastifyRequest, body: Uint8Array): void {
+  if (request.routeOptions.config.endpoint?.access !== 'worker' || checked.has(request)) return
+  checked.add(request)
+  const header = request.headers['content-digest']
+  if (typeof header !== 'string' || !isContentDigest(header, body)) throw new AppError('digest_mismatch')
+}

@@ -1,0 +1,94 @@
+import type { Endpoint } from '@hivesync/contracts/endpoint.ts'
+import { errorCatalog } from '@hivesync/contracts/errors.ts'
+import { operations } from '@hivesync/contracts/operations.ts'
+import { Problem } from '@hivesync/contracts/values.ts'
+
+type Json = Record<string, unknown>
+const common = ['invalid_request', 'rate_limited', 'internal'] as const
+const authenticated = [
+  'authentication_required',
+  'invalid_token',
+  'token_expired',
+  'session_revoked',
+  'permission_denied',
+] as const
+
+/** The OpenAPI 3.1 document of every operation, made from the contracts themselves; JSON Schema 2020-12 is its schema language. */
+export function openApiDocument(publicUrl: string): Json {
+  const paths: Record<string, Json> = {}
+  for (const operation of operations.values()) {
+    const path = operation.path.replace(/:(\w+)/g, '{$1}')
+    paths[path] = { ...paths[path], [operation.method.toLowerCase()]: describe(operation) }
+  }
+  return {
+    openapi: '3.1.0',
+    info: { title: 'HiveSync', version: '1', description: 'Queue jobs and run them in a sandbox on machines you own.' },
+    servers: [{ url: publicUrl }],
+    components: {
+      schemas: { Problem },
+      securitySchemes: {
+        bearer: { type: 'http', scheme: 'bearer', description: 'An access token or an API key (hs_…)' },
+        workerSignature: {
+          type: 'apiKey',
+          in: 'header',
+          name: 'Signature',
+          description: 'RFC 9421, Ed25519, tag hivesync-worker',
+        },
+      },
+    },
+    paths,
+  }
+}
+
+function describe(operation: Endpoint): Json {
+  const result: Json = {
+    operationId: operation.name,
+    summary: operation.summary,
+    'x-access': operation.access,
+    'x-rate-limit': operation.limit,
+    security:
+      operation.access === 'public' ? [] : [operation.access === 'worker' ? { workerSignature: [] } : { bearer: [] }],
+    parameters: [...parametersIn('path', operation.params), ...parametersIn('query', operation.query)],
+    responses: { [operation.status]: successOf(operation), ...refusalsOf(operation) },
+  }
+  if (operation.body !== undefined) {
+    result.requestBody = { required: true, content: { 'application/json': { schema: operation.body } } }
+    result['x-max-body-bytes'] = operation.maxBodyBytes ?? 64 * 1024
+  }
+  return result
+}
+
+function parametersIn(place: 'path' | 'query', schema: Endpoint['params']): Json[] {
+  if (schema === undefined) return []
+  const required = new Set<string>('required' in schema && Array.isArray(schema.required) ? schema.required : [])
+  return Object.entries(schema.properties).map(([name, value]) => ({
+    name,
+    in: place,
+    required: required.has(name),
+    schema: value,
+  }))
+}
+
+function successOf(operation: Endpoint): Json {
+  if (operation.reply !== null)
+    return { description: 'Success', content: { 'application/json': { schema: operation.reply } } }
+  if (operation.produces !== undefined) return { description: 'Success', content: { [operation.produces]: {} } }
+  return { description: 'Success, no body' }
+}
+
+function refusalsOf(operation: Endpoint): Json {
+  const byStatus = new Map<number, string[]>()
+  const codes = [...common, ...(operation.access === 'public' ? [] : authenticated), ...operation.errors]
+  for (const code of new Set(codes)) {
+    const [status] = errorCatalog[code]
+    byStatus.set(status, [...(byStatus.get(status) ?? []), code])
+  }
+  const entries = [...byStatus].map(([status, listed]) => [
+    status,
+    {
+      description: listed.join(', '),
+      content: { 'application/problem+json': { schema: { $ref: '#/components/schemas/Problem' } } },
+    },
+  ])
+  return Object.fromEntries(entries)
+}

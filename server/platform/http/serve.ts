@@ -1,0 +1,97 @@
+import type { BodyOf, Endpoint, ParamsOf, QueryOf, ReplyOf } from '@hivesync/contracts/endpoint.ts'
+import type { TSchema } from '@hivesync/contracts/schema.ts'
+import { object } from '@hivesync/contracts/values.ts'
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import type { Actor } from '../actor.ts'
+
+declare module 'fastify' {
+  interface FastifyContextConfig {
+    endpoint?: Endpoint
+  }
+  interface FastifyRequest {
+    actor: Actor
+    /** Proves the credentials once more: a long-lived reply calls it before each piece, so that a revocation ends it. */
+    revalidate(): Promise<void>
+  }
+}
+
+export interface Input<E> {
+  actor: Actor
+  params: ParamsOf<E>
+  query: QueryOf<E>
+  body: BodyOf<E>
+  idempotencyKey: string | undefined
+  userAgent: string | undefined
+  /** Aborts when the client hangs up before the reply. */
+  signal: AbortSignal
+}
+
+const defaultMaxBodyBytes = 64 * 1024
+const nothing = object({})
+
+/** Serves an operation as its contract states it: what is not declared neither gets in nor out. */
+export function serve<const E extends Endpoint>(
+  app: FastifyInstance,
+  endpoint: E,
+  verb: (input: Input<E>) => Promise<ReplyOf<E>>,
+): void {
+  app.route({
+    ...routeOf(endpoint),
+    handler: async (request, reply) => {
+      const result = await verb(inputOf<E>(request))
+      reply.code(endpoint.status)
+      return endpoint.reply === null ? reply.send() : result
+    },
+  })
+}
+
+/** Serves an operation whose reply is not a JSON value: the handler owns the reply. */
+export function serveRaw<const E extends Endpoint>(
+  app: FastifyInstance,
+  endpoint: E,
+  handler: (input: Input<E>, request: FastifyRequest, reply: FastifyReply) => Promise<FastifyReply>,
+): void {
+  app.route({ ...routeOf(endpoint), handler: (request, reply) => handler(inputOf<E>(request), request, reply) })
+}
+
+function routeOf(endpoint: Endpoint) {
+  const schema: { params: TSchema; querystring: TSchema; body?: TSchema; response?: Record<number, TSchema> } = {
+    params: endpoint.params ?? nothing,
+    querystring: endpoint.query ?? nothing,
+  }
+  if (endpoint.body !== undefined) schema.body = endpoint.body
+  if (endpoint.reply !== null) schema.response = { [endpoint.status]: endpoint.reply }
+  return {
+    method: endpoint.method,
+    url: endpoint.path,
+    bodyLimit: endpoint.maxBodyBytes ?? defaultMaxBodyBytes,
+    exposeHeadRoute: false,
+    schema,
+    config: { endpoint },
+  }
+}
+
+// The schemas have judged these values before the verb runs; this is the one place where that proof becomes a type.
+function inputOf<E>(request: FastifyRequest): Input<E> {
+  const key = request.headers['idempotency-key']
+  return {
+    actor: request.actor,
+    params: request.params as ParamsOf<E>,
+    query: request.query as QueryOf<E>,
+    body: request.body as BodyOf<E>,
+    idempotencyKey: typeof key === 'string' ? key : undefined,
+    userAgent: request.headers['user-agent'],
+    get signal() {
+      return hangUpSignal(request)
+    },
+  }
+}
+
+// Made only for the verbs that wait: most requests never ask.
+function hangUpSignal(request: FastifyRequest): AbortSignal {
+  const controller = new AbortController()
+  const { socket } = request.raw
+  if (socket.destroyed) controller.abort()
+  else socket.once('close', () => controller.abort())
+  return controller.signal
+}

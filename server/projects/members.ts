@@ -1,0 +1,130 @@
+import type { ProjectRole } from '@hivesync/contracts/access.ts'
+import type { ProjectMember } from '@hivesync/contracts/projects.ts'
+import { recordAudit } from '../audit/audit.ts'
+import type { Actor } from '../platform/actor.ts'
+import { isoTime } from '../platform/clock.ts'
+import type { Context } from '../platform/context.ts'
+import type { Db } from '../platform/db/db.ts'
+import { withLock } from '../platform/db/dialect.ts'
+import { AppError } from '../platform/errors.ts'
+import { pageRequest, toPage } from '../platform/page.ts'
+import { requireProject } from './projects.ts'
+import {
+  deleteMember,
+  findActiveUser,
+  findMember,
+  insertMember,
+  listMemberRows,
+  listOwnerIds,
+  type MemberRow,
+  setMemberRole,
+} from './queries.ts'
+
+export async function listProjectMembers(
+  ctx: Context,
+  actor: Actor,
+  projectId: string,
+  query: { limit?: string; cursor?: string },
+) {
+  await requireProject(ctx.db.kysely, actor, projectId, 'projects:read')
+  const request = pageRequest(query)
+  return toPage(await listMemberRows(ctx.db.kysely, projectId, request), request, (row) => row.userId, toMember)
+}
+
+export async function addProjectMember(
+  ctx: Context,
+  actor: Actor,
+  projectId: string,
+  body: { username: string; role: ProjectRole },
+): Promise<ProjectMember> {
+  return ctx.db.transaction(async (tx) => {
+    const project = await requireProject(tx, actor, projectId, 'projects:write')
+    await lockMembers(tx, projectId)
+    const user = await findActiveUser(tx, body.username)
+    if (user === undefined) throw new AppError('user_not_found')
+    if ((await findMember(tx, projectId, user.id)) !== undefined) throw new AppError('member_exists')
+    const createdAt = ctx.clock.now()
+    await insertMember(tx, { projectId, userId: user.id, role: body.role, createdAt })
+    await auditMember(ctx, tx, actor, project, 'project.member_added', user.id, body.role)
+    return { userId: user.id, username: user.username, role: body.role, createdAt: isoTime(createdAt) }
+  })
+}
+
+/** Changes a member's role; the last owner keeps it, also when two owners demote each other at once. */
+export async function changeProjectMember(
+  ctx: Context,
+  actor: Actor,
+  projectId: string,
+  userId: string,
+  role: ProjectRole,
+): Promise<ProjectMember> {
+  return ctx.db.transaction(async (tx) => {
+    const project = await requireProject(tx, actor, projectId, 'projects:write')
+    const member = await lockMember(tx, projectId, userId)
+    if (role !== 'owner') await requireAnotherOwner(tx, projectId, userId)
+    await setMemberRole(tx, projectId, userId, role)
+    await auditMember(ctx, tx, actor, project, 'project.member_changed', userId, role)
+    return toMember({ ...member, role })
+  })
+}
+
+/** Takes a member out: an owner anybody, everybody else only themselves. */
+export async function removeProjectMember(
+  ctx: Context,
+  actor: Actor,
+  projectId: string,
+  userId: string,
+): Promise<void> {
+  await ctx.db.transaction(async (tx) => {
+    const project = await requireProject(
+      tx,
+      actor,
+      projectId,
+      userId === actor.userId ? 'projects:read' : 'projects:write',
+    )
+    await lockMember(tx, projectId, userId)
+    await requireAnotherOwner(tx, projectId, userId)
+    await deleteMember(tx, projectId, userId)
+    await auditMember(ctx, tx, actor, project, 'project.member_removed', userId, null)
+  })
+  ctx.bus.publish('identity')
+}
+
+// Changes of one project's members queue up here, so that two owners cannot demote each other at once.
+function lockMembers(tx: Db, projectId: string): Promise<void> {
+  return withLock(tx, `members:${projectId}`)
+}
+
+async function lockMember(tx: Db, projectId: string, userId: string): Promise<MemberRow> {
+  await lockMembers(tx, projectId)
+  const member = await findMember(tx, projectId, userId)
+  if (member === undefined) throw new AppError('member_not_found')
+  return member
+}
+
+async function requireAnotherOwner(tx: Db, projectId: string, userId: string): Promise<void> {
+  const owners = await listOwnerIds(tx, projectId)
+  if (owners.length === 1 && owners[0] === userId) throw new AppError('last_owner')
+}
+
+function auditMember(
+  ctx: Context,
+  tx: Db,
+  actor: Actor,
+  project: { id: string; teamId: string },
+  action: string,
+  userId: string,
+  role: string | null,
+): Promise<void> {
+  return recordAudit(ctx, tx, actor, {
+    action,
+    target: { kind: 'user', id: userId },
+    teamId: project.teamId,
+    projectId: project.id,
+    details: { role },
+  })
+}
+
+function toMember(row: MemberRow): ProjectMember {
+  return { userId: row.userId, username: row.username, role: row.role, createdAt: isoTime(row.createdAt) }
+}

@@ -1,0 +1,92 @@
+import type { ProjectRole } from '@hivesync/contracts/access.ts'
+import type { Insertable } from 'kysely'
+import type { Db } from '../platform/db/db.ts'
+import type { Schema } from '../platform/db/schema.ts'
+import type { PageRequest } from '../platform/page.ts'
+
+export interface MemberRow {
+  userId: string
+  username: string
+  role: ProjectRole
+  createdAt: number
+}
+
+export function findPersonalTeam(db: Db, userId: string) {
+  return db.selectFrom('teams').select('id').where('personalUserId', '=', userId).executeTakeFirst()
+}
+
+export function findTeamOfMember(db: Db, userId: string, teamId: string) {
+  return db
+    .selectFrom('teams')
+    .innerJoin('teamMembers', 'teamMembers.teamId', 'teams.id')
+    .select('teams.id')
+    .where('teams.id', '=', teamId)
+    .where('teamMembers.userId', '=', userId)
+    .executeTakeFirst()
+}
+
+export async function insertProject(tx: Db, row: Insertable<Schema['projects']>): Promise<void> {
+  await tx.insertInto('projects').values(row).execute()
+}
+
+export async function setProject(
+  tx: Db,
+  projectId: string,
+  change: { name: string; archivedAt: number | null },
+): Promise<void> {
+  await tx.updateTable('projects').set(change).where('id', '=', projectId).execute()
+}
+
+export async function insertMember(tx: Db, row: Insertable<Schema['projectMembers']>): Promise<void> {
+  await tx.insertInto('projectMembers').values(row).execute()
+}
+
+const members = (db: Db, projectId: string) =>
+  db
+    .selectFrom('projectMembers')
+    .innerJoin('users', 'users.id', 'projectMembers.userId')
+    .select(['projectMembers.userId', 'users.username', 'projectMembers.role', 'projectMembers.createdAt'])
+    .where('projectMembers.projectId', '=', projectId)
+
+export function findMember(db: Db, projectId: string, userId: string): Promise<MemberRow | undefined> {
+  return members(db, projectId).where('projectMembers.userId', '=', userId).executeTakeFirst()
+}
+
+export function listMemberRows(db: Db, projectId: string, page: PageRequest): Promise<MemberRow[]> {
+  const rows = members(db, projectId)
+    .orderBy('projectMembers.userId', 'desc')
+    .limit(page.limit + 1)
+  return (page.after === undefined ? rows : rows.where('projectMembers.userId', '<', page.after)).execute()
+}
+
+export async function listOwnerIds(db: Db, projectId: string): Promise<string[]> {
+  const rows = await db
+    .selectFrom('projectMembers')
+    .select('userId')
+    .where('projectId', '=', projectId)
+    .where('role', '=', 'owner')
+    .execute()
+  return rows.map((row) => row.userId)
+}
+
+export async function setMemberRole(tx: Db, projectId: string, userId: string, role: ProjectRole): Promise<void> {
+  await tx
+    .updateTable('projectMembers')
+    .set({ role })
+    .where('projectId', '=', projectId)
+    .where('userId', '=', userId)
+    .execute()
+}
+
+export async function deleteMember(tx: Db, projectId: string, userId: string): Promise<void> {
+  await tx.deleteFrom('projectMembers').where('projectId', '=', projectId).where('userId', '=', userId).execute()
+}
+
+export function findActiveUser(db: Db, username: string) {
+  return db
+    .selectFrom('users')
+    .select(['id', 'username'])
+    .where('usernameKey', '=', username.toLowerCase())
+    .where('deactivatedAt', 'is', null)
+    .executeTakeFirst()
+}

@@ -1,0 +1,51 @@
+import { importPublicKey, type SignatureKey } from '@hivesync/protocol/keys.ts'
+import { parseSignature, verifySignature } from '@hivesync/protocol/signature.ts'
+import type { FastifyRequest } from 'fastify'
+import { type Identity, nobody } from '../platform/actor.ts'
+import type { Context } from '../platform/context.ts'
+import { AppError } from '../platform/errors.ts'
+import { createReplayGuard } from './replay.ts'
+
+const maxKeys = 10_000
+
+/**
+ * Proves that a request was signed by an enrolled worker (RFC 9421): key by id, signature over method, path, query and body digest, within five minutes,
+ * each nonce once. Whether the worker is still enrolled is asked of the database each time, so a revoked one is cut off by its next request.
+ */
+export function createWorkerAuthenticator(ctx: Context): (request: FastifyRequest) => Promise<Identity> {
+  const keys = new Map<string, SignatureKey>()
+  const replays = createReplayGuard(ctx)
+
+  function keyOf(encoded: string): SignatureKey {
+    const known = keys.get(encoded)
+    if (known !== undefined) return known
+    if (keys.size >= maxKeys) keys.clear()
+    const key = importPublicKey(encoded)
+    keys.set(encoded, key)
+    return key
+  }
+
+  return async (request) => {
+    const parsed = parseSignature(request.headers)
+    if (!parsed.ok) throw new AppError(parsed.code, { reason: parsed.reason })
+    const worker = await ctx.db.kysely
+      .selectFrom('workers')
+      .select(['publicKey', 'revokedAt', 'expiresAt'])
+      .where('id', '=', parsed.keyId)
+      .executeTakeFirst()
+    const now = ctx.clock.now()
+    if (worker === undefined || worker.revokedAt !== null || (worker.expiresAt !== null && worker.expiresAt <= now))
+      throw new AppError('worker_revoked')
+    const nowSeconds = Math.floor(now / 1000)
+    const verified = verifySignature(parsed, {
+      method: request.method,
+      target: request.raw.url ?? '',
+      key: keyOf(worker.publicKey),
+      nowSeconds,
+    })
+    if (!verified.ok) throw new AppError(verified.code, { reason: verified.reason })
+    // After the signature: else anyone could fill the memory of nonces, or burn a worker's nonces before it uses them.
+    await replays.requireFresh(verified)
+    return { ...nobody, kind: 'worker', id: parsed.keyId }
+  }
+}

@@ -1,0 +1,20 @@
+import * as protocol from '@hivesync/contracts/worker-protocol.ts'
+import * as contract from '@hivesync/contracts/workers.ts'
+import type { FastifyInstance } from 'fastify'
+import type { Dispatcher } from '../jobs/jobs.ts'
+import type { Context } from '../platform/context.ts'
+import { serve } from '../platform/http/serve.ts'
+import { createEnrolment, enrolWorker } from './enrol.ts'
+import { claimJobs, drainWorker, listWorkers, revokeWorker } from './workers.ts'
+
+export function workerRoutes(app: FastifyInstance, ctx: Context, dispatcher: Dispatcher): void {
+  serve(app, contract.createEnrolment, ({ actor, body }) => createEnrolment(ctx, actor, body))
+  serve(app, contract.listWorkers, ({ actor, query }) => listWorkers(ctx, actor, query))
+  serve(app, contract.drainWorker, ({ actor, params }) => drainWorker(ctx, actor, params.workerId))
+  serve(app, contract.revokeWorker, async ({ actor, params }) => {
+    await revokeWorker(ctx, actor, params.workerId)
+    return undefined
+  })
+  serve(app, protocol.enrolWorker, ({ actor, body }) => enrolWorker(ctx, actor, body))
+  serve(app, protocol.claimJobs, ({ actor, body, signal }) => claimJobs(ctx, dispatcher, actor, body, signal))
+}

@@ -1,0 +1,319 @@
+// A control plane in this process, on each database, with a clock of its own: what every server test starts from.
+import assert from 'node:assert/strict'
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { describe } from 'node:test'
+import * as accounts from '@hivesync/contracts/accounts.ts'
+import type { BodyOf, Endpoint, ParamsOf, QueryOf, ReplyOf } from '@hivesync/contracts/endpoint.ts'
+import * as projects from '@hivesync/contracts/projects.ts'
+import * as sessions from '@hivesync/contracts/sessions.ts'
+import type { Problem } from '@hivesync/contracts/values.ts'
+import * as protocol from '@hivesync/contracts/worker-protocol.ts'
+import * as workers from '@hivesync/contracts/workers.ts'
+import { generateEncodedKeyPair, importPrivateKey } from '@hivesync/protocol/keys.ts'
+import { signRequest } from '@hivesync/protocol/signature.ts'
+import type { FastifyInstance, InjectOptions, LightMyRequestResponse } from 'fastify'
+import { ensureSetupToken, setPasswordHasher } from '../../server/accounts/accounts.ts'
+import { createApp } from '../../server/app.ts'
+import { createBus } from '../../server/platform/bus.ts'
+import type { Clock } from '../../server/platform/clock.ts'
+import { type Config, parseConfig } from '../../server/platform/config.ts'
+import type { Context } from '../../server/platform/context.ts'
+import { openKeyring } from '../../server/platform/crypto/keyring.ts'
+import { createPasswordHasher } from '../../server/platform/crypto/password.ts'
+import { generateSecret } from '../../server/platform/crypto/secret-strength.ts'
+import { type Database, openDatabase } from '../../server/platform/db/db.ts'
+import { onEachDatabase } from '../../server/platform/db/test-databases.ts'
+import { createLogger } from '../../server/platform/logger.ts'
+import { createRandom } from '../../server/platform/random.ts'
+import { closeIndexes } from '../../server/search/search.ts'
+
+export const password = 'correct horse battery staple'
+
+export interface TestClock extends Clock {
+  advance(ms: number): void
+}
+
+export interface Reply<E> {
+  status: number
+  headers: Record<string, unknown>
+  /** The reply of success; reading it of a refusal fails the test. */
+  readonly body: ReplyOf<E>
+  /** The problem of a refusal. */
+  readonly problem: Problem
+}
+
+export interface CallOptions<E> {
+  params?: ParamsOf<E>
+  query?: Partial<QueryOf<E>>
+  body?: BodyOf<E>
+  token?: string
+  headers?: Record<string, string>
+}
+
+export interface Person {
+  username: string
+  userId: string
+  teamId: string
+  sessionId: string
+  token: string
+  refreshToken: string
+}
+
+export interface TestWorker {
+  id: string
+  /** A request signed as the worker agent signs it. */
+  call<const E extends Endpoint>(endpoint: E, options?: CallOptions<E>): Promise<Reply<E>>
+  /** Takes up to `slots` jobs, or none. */
+  claim(slots?: number, waitSeconds?: number): Promise<protocol.Claim[]>
+}
+
+export interface Hive extends AsyncDisposable {
+  readonly ctx: Context
+  readonly app: FastifyInstance
+  readonly clock: TestClock
+  /** Every log line so far, as text. */
+  readonly logged: string[]
+  call<const E extends Endpoint>(endpoint: E, options?: CallOptions<E>): Promise<Reply<E>>
+  inject(options: InjectOptions): Promise<LightMyRequestResponse>
+  /** The first admin; set up at the first call. */
+  admin(): Promise<Person>
+  /** Somebody registered and logged in; the same person each time. */
+  person(username: string): Promise<Person>
+  project(owner: Person, name?: string): Promise<string>
+  worker(options?: {
+    labels?: string[]
+    kinds?: ('ingest' | 'compute')[]
+    slots?: number
+    teamId?: string
+    isolation?: 'full' | 'reduced' | 'none'
+  }): Promise<TestWorker>
+}
+
+export interface OpenOptions {
+  config?: Partial<Config>
+  /** Instead of the test's own clock. */
+  clock?: Clock
+}
+
+/** Runs a suite on SQLite and on PostgreSQL; each `open` gives a control plane on a database of its own. */
+export function describeHive(
+  name: string,
+  suite: (open: (options?: OpenOptions) => Promise<Hive>, each: { dialect: 'sqlite' | 'postgres' }) => void,
+): void {
+  describe(name, () => {
+    onEachDatabase((_open, each) => {
+      suite(async (options) => openHive(await each.createUrl(), options), each)
+    })
+  })
+}
+
+async function openHive(databaseUrl: string, options: OpenOptions = {}): Promise<Hive> {
+  const dataDir = await mkdtemp(join(tmpdir(), 'hivesync-hive-'))
+  const clock = testClock()
+  const logged: string[] = []
+  const random = createRandom(clock)
+  const db = await openDatabase(databaseUrl, { transactionTimeoutMs: 60_000, statementTimeoutMs: 120_000 })
+  const config: Config = {
+    ...parseConfig({ HIVESYNC_DATA: dataDir, HIVESYNC_RATE_SCALE: '1000000', HIVESYNC_REGISTRATION: 'open' }),
+    databaseUrl,
+    ...options.config,
+  }
+  const ctx: Context = {
+    config,
+    db,
+    clock: options.clock ?? clock,
+    random,
+    log: createLogger({ write: (line) => void logged.push(line) }),
+    keyring: openKeyring([generateSecret()]),
+    bus: createBus(),
+  }
+  // The smallest cost that Argon2 has: the tests are about the rules around it.
+  setPasswordHasher(
+    ctx,
+    createPasswordHasher({
+      permits: 2,
+      maxQueued: 256,
+      deadlineMs: 60_000,
+      cost: { memoryCost: 8, timeCost: 1, parallelism: 1 },
+    }),
+  )
+  const app = createApp(ctx)
+  await app.ready()
+  return createHive({ ctx, app, clock, logged, db, dataDir })
+}
+
+function createHive(parts: {
+  ctx: Context
+  app: FastifyInstance
+  clock: TestClock
+  logged: string[]
+  db: Database
+  dataDir: string
+}): Hive {
+  const { ctx, app, clock, logged, db, dataDir } = parts
+  const people = new Map<string, Promise<Person>>()
+  let setup: Promise<Person> | undefined
+
+  const call: Hive['call'] = async (endpoint, options = {}) => {
+    const payload =
+      options.body === undefined
+        ? {}
+        : { payload: JSON.stringify(options.body), headers: { 'content-type': 'application/json' } }
+    const authorization = options.token === undefined ? {} : { authorization: `Bearer ${options.token}` }
+    const reply = await app.inject({
+      method: endpoint.method,
+      url: targetOf(endpoint, options),
+      ...payload,
+      headers: { ...payload.headers, ...authorization, ...options.headers },
+    })
+    return toReply(reply)
+  }
+
+  const hive: Hive = {
+    ctx,
+    app,
+    clock,
+    logged,
+    call,
+    inject: async (options) => app.inject(options),
+    admin: () => {
+      setup ??= setUp(hive)
+      return setup
+    },
+    async person(username) {
+      await hive.admin()
+      const known = people.get(username) ?? register(hive, username)
+      people.set(username, known)
+      return known
+    },
+    async project(owner, name = 'honeycomb') {
+      const reply = await call(projects.createProject, { token: owner.token, body: { name } })
+      return reply.body.id
+    },
+    worker: (options) => enrol(hive, options),
+    async [Symbol.asyncDispose]() {
+      await app.close()
+      await closeIndexes(ctx)
+      await db.close()
+      await rm(dataDir, { recursive: true, force: true })
+    },
+  }
+  return hive
+}
+
+async function setUp(hive: Hive): Promise<Person> {
+  const setupToken = await ensureSetupToken(hive.ctx)
+  assert.ok(setupToken)
+  const body = { setupToken, email: 'queen@example.net', username: 'queen', password }
+  const reply = await hive.call(accounts.setUp, { body })
+  assert.equal(reply.status, 201)
+  return logIn(hive, 'queen')
+}
+
+async function register(hive: Hive, username: string): Promise<Person> {
+  const reply = await hive.call(accounts.register, { body: { email: `${username}@example.net`, username, password } })
+  assert.equal(reply.status, 201, JSON.stringify(reply.problem))
+  return logIn(hive, username)
+}
+
+async function logIn(hive: Hive, username: string): Promise<Person> {
+  const { body } = await hive.call(sessions.logIn, { body: { login: username, password } })
+  const team = await hive.ctx.db.kysely
+    .selectFrom('teams')
+    .select('id')
+    .where('personalUserId', '=', body.user.id)
+    .executeTakeFirstOrThrow()
+  return {
+    username,
+    userId: body.user.id,
+    teamId: team.id,
+    sessionId: body.session.id,
+    token: body.accessToken,
+    refreshToken: body.refreshToken,
+  }
+}
+
+async function enrol(hive: Hive, options: Parameters<Hive['worker']>[0] = {}): Promise<TestWorker> {
+  const { token } = await hive.admin()
+  const { labels = [], kinds = ['ingest', 'compute'], slots = 4, teamId, isolation = 'full' } = options
+  const enrolment = await hive.call(workers.createEnrolment, { token, body: teamId === undefined ? {} : { teamId } })
+  const pair = generateEncodedKeyPair()
+  const { enrolmentToken } = enrolment.body
+  const { body: identity } = await hive.call(protocol.enrolWorker, {
+    body: { enrolmentToken, name: 'drone', publicKey: pair.publicKey },
+  })
+  const key = importPrivateKey(pair)
+  const report: protocol.WorkerReport = {
+    version: '0.1.0',
+    labels,
+    kinds,
+    slots,
+    isolation: { level: isolation, layers: [], reason: null },
+  }
+
+  const call: TestWorker['call'] = async (endpoint, request = {}) => {
+    const body = Buffer.from(request.body === undefined ? '' : JSON.stringify(request.body))
+    const target = targetOf(endpoint, request)
+    const createdSeconds = Math.floor(hive.ctx.clock.now() / 1000)
+    const signed = signRequest({
+      method: endpoint.method,
+      target,
+      body,
+      keyId: identity.workerId,
+      key,
+      createdSeconds,
+      nonce: hive.ctx.random.token(16),
+    })
+    const type = body.length === 0 ? {} : { 'content-type': 'application/json' }
+    return toReply(
+      await hive.app.inject({
+        method: endpoint.method,
+        url: target,
+        payload: body,
+        headers: { ...type, ...signed, ...request.headers },
+      }),
+    )
+  }
+  return {
+    id: identity.workerId,
+    call,
+    async claim(freeSlots = 1, waitSeconds = 0) {
+      const reply = await call(protocol.claimJobs, { body: { report, freeSlots, waitSeconds } })
+      return reply.body.jobs
+    },
+  }
+}
+
+function targetOf(endpoint: Endpoint, options: { params?: unknown; query?: unknown }): string {
+  const params = new Map(Object.entries(options.params ?? {}))
+  const path = endpoint.path.replace(/:(\w+)/g, (_, name: string) => encodeURIComponent(String(params.get(name))))
+  const query = new URLSearchParams()
+  for (const [name, value] of Object.entries(options.query ?? {})) query.set(name, String(value))
+  return query.size === 0 ? path : `${path}?${query}`
+}
+
+function toReply<E>(reply: { statusCode: number; headers: Record<string, unknown>; body: string }): Reply<E> {
+  return {
+    status: reply.statusCode,
+    headers: reply.headers,
+    get body() {
+      assert.ok(reply.statusCode < 300, `${reply.statusCode} ${reply.body}`)
+      return (reply.body === '' ? undefined : JSON.parse(reply.body)) as ReplyOf<E>
+    },
+    get problem() {
+      return JSON.parse(reply.body || '{}') as Problem
+    },
+  }
+}
+
+function testClock(): TestClock {
+  let now = Date.UTC(2026, 0, 5, 12)
+  return {
+    now: () => now,
+    advance(ms) {
+      now += ms
+    },
+  }
+}

@@ -1,0 +1,87 @@
+import { chmod, mkdir, readFile, stat } from 'node:fs/promises'
+import { join } from 'node:path'
+import { type EncodedKeyPair, importPrivateKey } from '@hivesync/protocol/keys.ts'
+import { writeDurably } from '../durable-file.ts'
+
+/** Who this worker is to one server. */
+export interface Identity {
+  /** The origin it enrolled at. */
+  server: string
+  workerId: string
+  name: string
+  keys: EncodedKeyPair
+}
+
+/** The stored identity must not be used as it is; the message says what to do. */
+export class IdentityRefused extends Error {
+  constructor(message: string) {
+    super(message)
+    this.name = 'IdentityRefused'
+  }
+}
+
+const idPattern = /^[A-Za-z0-9_-]{1,64}$/ // protocol/signature.ts: what a key id may hold
+
+export function identityFolder(dataDir: string): string {
+  return join(dataDir, 'identity')
+}
+
+/**
+ * Makes the worker's data folder and, closed to everybody else, the folder of its identity. As root the data folder can be
+ * passed (0711): sandboxed git runs as other users in the mirrors below it, by names only the worker knows.
+ */
+export async function makeDataFolder(dataDir: string): Promise<void> {
+  const mode = process.getuid?.() === 0 ? 0o711 : 0o700
+  await mkdir(dataDir, { recursive: true, mode })
+  await mkdir(identityFolder(dataDir), { recursive: true, mode: 0o700 })
+  await chmod(identityFolder(dataDir), 0o700)
+}
+
+/**
+ * The stored identity, undefined before enrolment. Throws IdentityRefused when it belongs to another server, cannot be
+ * understood, or could have been read by others on this machine (the private key would no longer be private).
+ */
+export async function findIdentity(dataDir: string, server: string): Promise<Identity | undefined> {
+  const path = join(identityFolder(dataDir), 'identity.json')
+  let text: string
+  try {
+    if (((await stat(path)).mode & 0o077) !== 0) {
+      throw new IdentityRefused(
+        `${path} can be read by others: enrol this worker anew, or chmod 600 it if that is harmless`,
+      )
+    }
+    text = await readFile(path, 'utf8')
+  } catch (error) {
+    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return undefined
+    throw error
+  }
+  const identity = parseIdentity(text)
+  if (identity === undefined) throw new IdentityRefused(`${path} is damaged: remove it and enrol this worker anew`)
+  // Signing for another server would let that one use this worker's requests, and the other way round.
+  if (identity.server !== server) {
+    throw new IdentityRefused(
+      `This data folder belongs to a worker of ${identity.server}, not of ${server}: set HIVESYNC_WORKER_DATA to another folder, or remove ${path} to enrol anew`,
+    )
+  }
+  return identity
+}
+
+/** Stores the identity so that it survives a crash right after; the file is 0600. */
+export async function storeIdentity(dataDir: string, identity: Identity): Promise<void> {
+  await writeDurably(join(identityFolder(dataDir), 'identity.json'), `${JSON.stringify(identity)}\n`)
+}
+
+function parseIdentity(text: string): Identity | undefined {
+  try {
+    const { server, workerId, name, keys } = JSON.parse(text) as Partial<Record<string, unknown>>
+    if (typeof server !== 'string' || typeof workerId !== 'string' || typeof name !== 'string') return undefined
+    const { publicKey, privateKey } = (keys ?? {}) as Partial<Record<string, unknown>>
+    if (typeof publicKey !== 'string' || typeof privateKey !== 'string' || !idPattern.test(workerId)) return undefined
+    importPrivateKey({ publicKey, privateKey })
+    return { server, workerId, name, keys: { publicKey, privateKey } }
+  } catch (error) {
+    // JSON.parse, and the key import for halves that do not fit.
+    if (error instanceof SyntaxError || error instanceof RangeError || error instanceof TypeError) return undefined
+    throw error
+  }
+}

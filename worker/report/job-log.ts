@@ -1,0 +1,150 @@
+import type { LogChunk } from '@hivesync/contracts/worker-protocol.ts'
+import { createLogSplitter, type LogStream } from '@hivesync/protocol/log-chunk.ts'
+import { createBackoff } from '../backoff.ts'
+import type { Clock } from '../clock.ts'
+import type { Random } from '../enrol/random.ts'
+import type { Logger } from '../logger.ts'
+import type { Lease } from './leases.ts'
+import { sendLogBatch } from './log-delivery.ts'
+import { isLeaseLost, isPassing, pauseAfter } from './persistence.ts'
+import type { ServerClient } from './server-client.ts'
+
+/** Live enough for a person watching; a job printing line by line costs four requests a second. */
+const batchPauseMs = 250
+/** Unsent output held per job; with JSON's worst case (six bytes for one) still half a completion record. */
+export const maxHeldBytes = 512 * 1024
+const mergeBelowBytes = 16 * 1024
+/** What a chunk costs beside its text, here and as JSON; without it one-byte writes to both streams in turn would cost memory for nothing. */
+const chunkOverheadBytes = 128
+
+export interface JobLog {
+  /** Takes output as it comes; never blocks. What does not fit into memory is dropped, and the log says how much. */
+  write(stream: 'stdout' | 'stderr', bytes: Buffer): void
+  /** A line of the worker's own. */
+  note(text: string): void
+  /** Ends the log and answers what the server has not acknowledged; whoever sends it later sends nothing twice. */
+  close(): Promise<LogChunk[]>
+}
+
+/** Sends the output of one attempt while it runs, in order of arrival over both streams, numbered without a gap. */
+export function openJobLog(options: {
+  client: ServerClient
+  lease: Lease
+  clock: Clock
+  random: Random
+  log: Logger
+  maxHeldBytes?: number
+}): JobLog {
+  const { client, lease, clock, log } = options
+  const { token, jobId } = lease.claim
+  const capacity = options.maxHeldBytes ?? maxHeldBytes
+  const closing = new AbortController()
+  const backoff = createBackoff(options.random.fraction)
+  let waiting: { stream: LogStream; at: number; parts: Buffer[]; bytes: number }[] = []
+  let chunks: LogChunk[] = []
+  let heldBytes = 0
+  let droppedBytes = 0
+  let truncated = false
+  let arrived = Promise.withResolvers<void>()
+  let at = 0
+  const splitter = createLogSplitter({ nowMs: () => at })
+
+  function push(stream: LogStream, bytes: Buffer): void {
+    const last = waiting.at(-1)
+    if (last?.stream === stream && last.bytes < mergeBelowBytes) {
+      last.parts.push(bytes)
+      last.bytes += bytes.length
+    } else {
+      waiting.push({ stream, at: clock.nowMs(), parts: [bytes], bytes: bytes.length })
+      heldBytes += chunkOverheadBytes
+    }
+    heldBytes += bytes.length
+    arrived.resolve()
+  }
+
+  function tellDropped(): void {
+    if (droppedBytes === 0) return
+    const said = `[hivesync] ${droppedBytes} bytes of output are missing here: they came faster than the log could be sent\n`
+    droppedBytes = 0
+    push('system', Buffer.from(said))
+  }
+
+  /** Cuts what waits into numbered chunks; only here numbers are given, so dropped output leaves none missing. */
+  function frame(): void {
+    for (const entry of waiting) {
+      at = entry.at
+      chunks.push(...splitter.push(entry.stream, Buffer.concat(entry.parts)))
+    }
+    waiting = []
+    heldBytes = chunkBytes(chunks)
+  }
+
+  async function send(): Promise<void> {
+    while (!closing.signal.aborted && !truncated) {
+      if (chunks.length === 0 && waiting.length === 0) {
+        arrived = Promise.withResolvers()
+        await arrived.promise
+      }
+      await clock.wait(batchPauseMs, closing.signal)
+      if (closing.signal.aborted) return
+      frame()
+      await sendSome()
+    }
+  }
+
+  async function sendSome(): Promise<void> {
+    try {
+      const sent = await sendLogBatch(client, token, chunks, { signal: closing.signal })
+      const sentBytes = chunkBytes(chunks) - chunkBytes(sent.left)
+      chunks = sent.left
+      heldBytes -= sentBytes // meanwhile more may have come
+      backoff.reset()
+      if (!sent.truncated) return
+      truncated = true
+      log.info('log_truncated', { token, jobId })
+    } catch (error) {
+      if (closing.signal.aborted) return
+      if (isLeaseLost(error)) {
+        truncated = true
+        return lease.stop('lost')
+      }
+      log.warn('log_not_sent', { token, jobId, reason: String(error) })
+      if (!isPassing(error)) truncated = true // refused for good: the same chunks would be refused again
+      await clock.wait(pauseAfter(error, backoff.next()), closing.signal)
+    }
+  }
+
+  const sending = send()
+  return {
+    write(stream, bytes) {
+      if (truncated || closing.signal.aborted) return
+      const room = capacity - heldBytes
+      // Once something was dropped, wait for real room: else a slow server gets one note for every few bytes.
+      if (bytes.length > room || (droppedBytes > 0 && room < capacity / 2)) {
+        droppedBytes += bytes.length
+        return
+      }
+      tellDropped()
+      push(stream, bytes)
+    },
+    note(text) {
+      if (truncated || closing.signal.aborted) return
+      tellDropped()
+      push('system', Buffer.from(`[hivesync] ${text}\n`))
+    },
+    async close() {
+      tellDropped()
+      closing.abort()
+      arrived.resolve()
+      await sending
+      frame()
+      at = clock.nowMs()
+      chunks.push(...splitter.flush())
+      return truncated ? [] : chunks
+    },
+  }
+}
+
+function chunkBytes(chunks: readonly LogChunk[]): number {
+  return chunks.reduce((sum, chunk) => sum + Buffer.byteLength(chunk.text) + chunkOverheadBytes, 0)
+}

@@ -1,0 +1,113 @@
+import type { ReplyOf } from '@hivesync/contracts/endpoint.ts'
+import type { Claim, claimJobs, completeLease, enrolWorker, heartbeat } from '@hivesync/contracts/worker-protocol.ts'
+
+// Read by hand instead of with the contracts' schemas: loading typebox takes 41 MB of an idle worker's memory (measured).
+// The return types keep these readers and the contracts alike.
+
+/** A reply does not have the shape of the contract: an incompatible server, or not our server at all. */
+export class ReplyInvalid extends Error {
+  constructor(what: string) {
+    super(`the server's reply is not as agreed: ${what}`)
+    this.name = 'ReplyInvalid'
+  }
+}
+
+type Members = Partial<Record<string, unknown>>
+
+const maxLeaseSeconds = 86_400
+
+export function readEnrolment(value: unknown): ReplyOf<typeof enrolWorker> {
+  const reply = members(value, 'enrolment')
+  return { workerId: id(reply.workerId, 'workerId'), name: text(reply.name, 'name', 200) }
+}
+
+export function readClaims(value: unknown): ReplyOf<typeof claimJobs> {
+  const reply = members(value, 'claims')
+  const jobs = list(reply.jobs, 'jobs').map(readClaim)
+  if (new Set(jobs.map((job) => job.token)).size !== jobs.length) throw new ReplyInvalid('a token is repeated')
+  return { jobs, draining: flag(reply.draining, 'draining') }
+}
+
+function readClaim(value: unknown): Claim {
+  const claim = members(value, 'job')
+  const { kind } = claim
+  if (kind !== 'ingest' && kind !== 'compute') throw new ReplyInvalid('kind')
+  return {
+    token: integer(claim.token, 'token', 1),
+    jobId: id(claim.jobId, 'jobId'),
+    projectId: id(claim.projectId, 'projectId'),
+    kind,
+    input: members(claim.input, 'input'),
+    attempt: integer(claim.attempt, 'attempt', 0),
+    leaseTtlSeconds: integer(claim.leaseTtlSeconds, 'leaseTtlSeconds', 1, maxLeaseSeconds),
+    startWithinSeconds: integer(claim.startWithinSeconds, 'startWithinSeconds', 1, maxLeaseSeconds),
+  }
+}
+
+export function readHeartbeat(value: unknown): ReplyOf<typeof heartbeat> {
+  const reply = members(value, 'heartbeat')
+  const leases = list(reply.leases, 'leases').map((item) => {
+    const { token, verdict } = members(item, 'lease')
+    if (verdict !== 'ok' && verdict !== 'cancel' && verdict !== 'lost') throw new ReplyInvalid('verdict')
+    return { token: integer(token, 'token', 1), verdict } as const
+  })
+  return {
+    leases,
+    draining: flag(reply.draining, 'draining'),
+    nextSeconds: integer(reply.nextSeconds, 'nextSeconds', 0),
+  }
+}
+
+export function readLogAnswer(value: unknown): { nextSeq: number; truncated: boolean } {
+  const reply = members(value, 'log')
+  return { nextSeq: integer(reply.nextSeq, 'nextSeq', 0), truncated: flag(reply.truncated, 'truncated') }
+}
+
+export function readCompletion(value: unknown): ReplyOf<typeof completeLease> {
+  const reply = members(value, 'completion')
+  return { jobId: id(reply.jobId, 'jobId'), state: text(reply.state, 'state', 40) }
+}
+
+/** The catalog code of an `application/problem+json` body, or undefined when it is none. */
+export function findProblemCode(body: Buffer): string | undefined {
+  try {
+    const { code } = JSON.parse(body.toString('utf8')) as Members
+    return typeof code === 'string' && /^[a-z_]{1,60}$/.test(code) ? code : undefined
+  } catch {
+    return undefined // a proxy's page, an empty body: no problem+json
+  }
+}
+
+function members(value: unknown, what: string): Record<string, unknown> {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) throw new ReplyInvalid(what)
+  return value as Record<string, unknown>
+}
+
+function list(value: unknown, what: string): unknown[] {
+  if (!Array.isArray(value)) throw new ReplyInvalid(what)
+  return value
+}
+
+function text(value: unknown, what: string, maxLength: number): string {
+  if (typeof value !== 'string' || value.length > maxLength) throw new ReplyInvalid(what)
+  return value
+}
+
+/** UUIDs become folder and file names here. */
+function id(value: unknown, what: string): string {
+  if (typeof value !== 'string' || !/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/.test(value))
+    throw new ReplyInvalid(what)
+  return value
+}
+
+function integer(value: unknown, what: string, least: number, most = Number.MAX_SAFE_INTEGER): number {
+  if (typeof value !== 'number' || !Number.isSafeInteger(value) || value < least || value > most) {
+    throw new ReplyInvalid(what)
+  }
+  return value
+}
+
+function flag(value: unknown, what: string): boolean {
+  if (typeof value !== 'boolean') throw new ReplyInvalid(what)
+  return value
+}

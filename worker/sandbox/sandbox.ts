@@ -1,0 +1,191 @@
+import { openCgroups } from './cgroups.ts'
+import { findInheritedDescriptors } from './inherited.ts'
+import { explainRefusal, readKernelSwitches, requirePlatform, requireTools } from './prerequisites.ts'
+import { LaunchRefused, type Machine, runInSlot } from './run-job.ts'
+import { makeState } from './state.ts'
+
+export interface SandboxLimits {
+  wallMs: number
+  /** CPU time of all processes of the job together. */
+  cpuSeconds: number
+  /** With a memory cgroup everything the job holds, tmpfs included; else what the watchdog can see. */
+  memoryBytes: number
+  /** Tasks: a thread counts as one. */
+  pids: number
+  /** Size of the /job tmpfs; a writable mount is not bounded by it. */
+  diskBytes: number
+  /** RLIMIT_FSIZE: the size of any one file. */
+  fileBytes: number
+  /** stdout and stderr together; more ends the job ('output'). */
+  outputBytes: number
+  /** The stream on descriptor 3; more ends the job ('archive'). 0 leaves descriptor 3 closed. */
+  archiveBytes: number
+  openFiles: number
+}
+
+export interface SandboxMount {
+  /** Host path. As root, every folder above must be passable and the content readable for the slots' users (others). */
+  from: string
+  to: string
+  writable?: boolean
+}
+
+export interface SandboxSpec {
+  command: readonly string[]
+  /** On top of PATH, HOME=/job, LANG; readable by every process of the job, never by another's. */
+  env?: Readonly<Record<string, string>>
+  /** Default /job. */
+  cwd?: string
+  mounts?: readonly SandboxMount[]
+  /** Else /dev/null. */
+  stdin?: Uint8Array
+  limits: SandboxLimits
+  /**
+   * A unix socket of the worker's filtering proxy, the only way out; inside, 127.0.0.1:8118 forwards to it. Absent: no
+   * way out. As root it must be writable for others (0666) in a folder only its path protects.
+   */
+  egressSocket?: string
+  onOutput?: (stream: 'stdout' | 'stderr', chunk: Buffer) => void
+  /** Descriptor 3 of the job, as it comes. */
+  onArchive?: (chunk: Buffer) => void
+  /** Abort ends the job ('canceled'). */
+  signal?: AbortSignal
+}
+
+export type KillReason = 'wall' | 'cpu' | 'memory' | 'pids' | 'output' | 'archive' | 'canceled'
+
+export interface SandboxReceipt {
+  layers: string[]
+  wallMs: number
+  /** null where neither a cgroup nor a sample saw it. */
+  cpuMs: number | null
+  peakMemoryBytes: number | null
+  outputBytes: number
+  archiveBytes: number
+  killed: KillReason | null
+}
+
+export interface SandboxResult {
+  /** The command's own; 128 + n when it died of signal n by itself; null when the sandbox ended it. */
+  exitCode: number | null
+  signal: string | null
+  receipt: SandboxReceipt
+}
+
+/** What this machine offers, probed once. */
+export interface Sandbox {
+  /**
+   * Runs one job; when it resolves no process of the job is alive, daemons included. Rejects only when the sandbox itself
+   * failed (a mount that cannot be reached, a limit that did not take), never for what the job did. More runs at once
+   * than `slots` is a programming error and rejects.
+   */
+  run(spec: SandboxSpec): Promise<SandboxResult>
+  readonly layers: readonly string[]
+  /** The node binary the product's own parts run with inside. */
+  readonly node: string
+  /** Ends running jobs as canceled, waits for them and removes what the sandbox made on this machine. */
+  close(): Promise<void>
+}
+
+export interface SandboxOptions {
+  /** How many jobs may run at once; as root each has a user of its own, uid 61001 + slot. */
+  slots: number
+  /** Folders of cgroup v1 controllers this user may make groups in. */
+  cgroupParent?: Readonly<Partial<Record<'memory' | 'pids' | 'cpu' | 'unified', string>>> | undefined
+  /** Default: the binary this process runs. */
+  node?: string
+}
+
+/** Far from people and services (system < 1000, people < 60000, nobody 65534); systemd's dynamic users start at 61184. */
+const FIRST_SLOT_UID = 61_001
+const MAX_SLOTS = 128
+
+const TRIAL: SandboxLimits = {
+  wallMs: 20_000,
+  cpuSeconds: 10,
+  memoryBytes: 128 * 1024 * 1024,
+  pids: 16,
+  diskBytes: 1024 * 1024,
+  fileBytes: 1024 * 1024,
+  outputBytes: 65_536,
+  archiveBytes: 0,
+  openFiles: 64,
+}
+
+/**
+ * Probes the machine and runs one trial job. Throws SandboxUnavailable when jobs cannot be run as described; a limit
+ * that merely has no cgroup is left to the watchdog and shows in `layers`.
+ */
+export async function openSandbox(options: SandboxOptions): Promise<Sandbox> {
+  if (!Number.isInteger(options.slots) || options.slots < 1 || options.slots > MAX_SLOTS) {
+    throw new RangeError(`sandbox: slots must be 1 to ${MAX_SLOTS}`)
+  }
+  requirePlatform(process.platform, process.arch)
+  const tools = requireTools()
+  const isRoot = process.getuid?.() === 0
+  const state = makeState({ tools, slots: options.slots, arch: process.arch })
+  const cgroups = openCgroups(state.name, options.cgroupParent)
+  const held = new Set(Object.keys(cgroups.folders))
+  const layers = ['namespaces', 'seccomp', 'rlimits', ...(isRoot ? ['user-slot'] : []), ...cgroups.layers]
+  if (!held.has('memory') || !held.has('pids')) layers.push('rss-watchdog')
+  const node = options.node ?? process.execPath
+  const machine: Machine = {
+    tools,
+    state,
+    cgroups,
+    held,
+    layers,
+    node,
+    inherited: findInheritedDescriptors(),
+    trash: new Set(),
+  }
+
+  const freeSlots = Array.from({ length: options.slots }, (_, slot) => slot)
+  const running = new Set<Promise<unknown>>()
+  const closing = new AbortController()
+
+  async function runInFreeSlot(spec: SandboxSpec): Promise<SandboxResult> {
+    if (closing.signal.aborted) throw new Error('sandbox: closed')
+    const slot = freeSlots.shift()
+    if (slot === undefined) throw new Error(`sandbox: all ${options.slots} slots are taken`)
+    let reusable = true
+    try {
+      const slotUid = isRoot ? FIRST_SLOT_UID + slot : undefined
+      return await runInSlot(machine, {
+        spec,
+        slot,
+        slotUid,
+        closing: closing.signal,
+        onUnusable: () => (reusable = false),
+      })
+    } finally {
+      if (reusable) freeSlots.push(slot)
+    }
+  }
+  function run(spec: SandboxSpec): Promise<SandboxResult> {
+    const job = runInFreeSlot(spec)
+    const settled: Promise<unknown> = job.then(
+      () => running.delete(settled),
+      () => running.delete(settled), // the caller holds `job` and sees its error
+    )
+    running.add(settled)
+    return job
+  }
+  async function close(): Promise<void> {
+    closing.abort()
+    await Promise.all([...running])
+    await Promise.all([...machine.trash])
+    await state.remove(cgroups)
+  }
+
+  try {
+    let said = ''
+    const trial = await run({ command: ['/bin/true'], limits: TRIAL, onOutput: (_, chunk) => (said += chunk) })
+    if (trial.exitCode !== 0) throw new LaunchRefused(said)
+  } catch (error) {
+    await close()
+    if (error instanceof LaunchRefused) throw explainRefusal(error.complaint, readKernelSwitches())
+    throw error
+  }
+  return { run, layers, node, close }
+}

@@ -1,0 +1,225 @@
+/** Instruction codes of classic BPF as the kernel's seccomp accepts them (linux/bpf_common.h). */
+const LOAD_WORD = 0x20
+const JUMP_EQUAL = 0x15
+const JUMP_AT_LEAST = 0x35
+const JUMP_ANY_BIT = 0x45
+const RETURN = 0x06
+
+/** Offsets into struct seccomp_data (linux/seccomp.h); an argument is 64 bits, these are its low halves (little endian). */
+const OFFSET = { number: 0, architecture: 4, argument0: 16, argument1: 24, argument2: 32 }
+
+const ALLOW = 0x7fff0000
+const KILL_PROCESS = 0x80000000
+const refuseWith = (errno: number): number => 0x00050000 | errno
+const EPERM = refuseWith(1)
+const ENOSYS = refuseWith(38)
+const EAFNOSUPPORT = refuseWith(97)
+
+interface SyscallTable {
+  /** AUDIT_ARCH_* of linux/audit.h. */
+  readonly audit: number
+  /** The newest number this table was checked against; later ones do not exist for a job until someone has read them. */
+  readonly newest: number
+  readonly refused: Readonly<Record<string, Readonly<Record<string, number>>>>
+  readonly clone: number
+  readonly clone3: number
+  readonly ioctl: number
+  readonly socket: number
+  readonly socketpair: number
+}
+
+/** System call numbers per `process.arch`; another architecture is one more entry with the same shape. */
+export const SYSCALLS: Readonly<Record<string, SyscallTable>> = {
+  x64: {
+    audit: 0xc000003e,
+    newest: 462, // mseal, Linux 6.10
+    refused: {
+      'read or steer another process': {
+        ptrace: 101,
+        process_vm_readv: 310,
+        process_vm_writev: 311,
+        kcmp: 312,
+        pidfd_getfd: 438,
+        process_madvise: 440,
+      },
+      'change what is mounted where': {
+        pivot_root: 155,
+        chroot: 161,
+        mount: 165,
+        umount2: 166,
+        open_tree: 428,
+        move_mount: 429,
+        fsopen: 430,
+        fsconfig: 431,
+        fsmount: 432,
+        fspick: 433,
+        mount_setattr: 442,
+        statmount: 457,
+        listmount: 458,
+      },
+      'enter or make namespaces': { unshare: 272, setns: 308 },
+      'kernel parts with a long history of exploits': {
+        vmsplice: 278,
+        perf_event_open: 298,
+        bpf: 321,
+        userfaultfd: 323,
+        io_uring_setup: 425, // also a way to make sockets past the rule on socket() below
+        io_uring_enter: 426,
+        io_uring_register: 427,
+        memfd_secret: 447,
+      },
+      'keyrings, which no namespace separates': { add_key: 248, request_key: 249, keyctl: 250 },
+      'the machine itself': {
+        syslog: 103,
+        acct: 163,
+        settimeofday: 164,
+        swapon: 167,
+        swapoff: 168,
+        reboot: 169,
+        sethostname: 170,
+        setdomainname: 171,
+        iopl: 172,
+        ioperm: 173,
+        init_module: 175,
+        delete_module: 176,
+        quotactl: 179,
+        clock_settime: 227,
+        kexec_load: 246,
+        clock_adjtime: 305,
+        finit_module: 313,
+        kexec_file_load: 320,
+        quotactl_fd: 443,
+        lsm_get_self_attr: 459,
+        lsm_set_self_attr: 460,
+        lsm_list_modules: 461,
+        adjtimex: 159,
+      },
+      'files by handle, and watching whole file systems': {
+        fanotify_init: 300,
+        name_to_handle_at: 303,
+        open_by_handle_at: 304,
+      },
+      'leftovers no program needs': {
+        uselib: 134,
+        personality: 135, // would switch address randomization off
+        vhangup: 153,
+        modify_ldt: 154,
+        nfsservctl: 180,
+        lookup_dcookie: 212,
+      },
+      'placement in memory': {
+        mbind: 237,
+        set_mempolicy: 238,
+        migrate_pages: 256,
+        move_pages: 279,
+        set_mempolicy_home_node: 450,
+      },
+    },
+    clone: 56,
+    clone3: 435,
+    ioctl: 16,
+    socket: 41,
+    socketpair: 53,
+  },
+}
+
+/** CLONE_NEWTIME is a flag of unshare and clone3 only; these are the seven clone() knows (linux/sched.h). */
+const CLONE_NAMESPACES = 0x00020000 | 0x02000000 | 0x04000000 | 0x08000000 | 0x10000000 | 0x20000000 | 0x40000000
+/** ioctl requests that type into somebody's terminal: TIOCSTI, TIOCLINUX (CVE-2017-5226). */
+const TERMINAL_INJECTION = [0x5412, 0x541c]
+/** AF_UNIX, AF_INET, AF_INET6; AF_VSOCK and others reach the host from inside any network namespace. */
+const SOCKET_FAMILIES = [1, 2, 10]
+const AF_NETLINK = 16
+const NETLINK_ROUTE = 0
+
+type Step = { code: number; value: number; ifTrue?: string; ifFalse?: string } | { label: string }
+
+/** Two passes: jumps name labels, and a label's distance is known once every instruction has its place. */
+function assemble(steps: readonly Step[]): Buffer {
+  const labels = new Map<string, number>()
+  const instructions: Exclude<Step, { label: string }>[] = []
+  for (const step of steps) {
+    if ('label' in step) labels.set(step.label, instructions.length)
+    else instructions.push(step)
+  }
+  const bytes = Buffer.alloc(instructions.length * 8)
+  instructions.forEach((instruction, at) => {
+    const distance = (label: string | undefined): number => {
+      if (label === undefined) return 0
+      const target = labels.get(label)
+      if (target === undefined) throw new Error(`seccomp: no label ${label}`)
+      const skip = target - at - 1
+      if (skip < 0 || skip > 255)
+        throw new Error(`seccomp: ${label} is ${skip} instructions away, a jump reaches 0 to 255`)
+      return skip
+    }
+    bytes.writeUInt16LE(instruction.code, at * 8)
+    bytes.writeUInt8(distance(instruction.ifTrue), at * 8 + 2)
+    bytes.writeUInt8(distance(instruction.ifFalse), at * 8 + 3)
+    bytes.writeUInt32LE(instruction.value >>> 0, at * 8 + 4)
+  })
+  return bytes
+}
+
+const load = (value: number): Step => ({ code: LOAD_WORD, value })
+const finish = (value: number): Step => ({ code: RETURN, value })
+const ifEqual = (value: number, ifTrue?: string, ifFalse?: string): Step => ({
+  code: JUMP_EQUAL,
+  value,
+  ifTrue,
+  ifFalse,
+})
+
+/**
+ * The seccomp program of every job, as the bytes `bwrap --seccomp` reads: a deny list over a closed range of numbers
+ * (what is newer than the table answers ENOSYS). Throws on an architecture without a table.
+ */
+export function seccompProgram(arch: string): Buffer {
+  const table = SYSCALLS[arch]
+  if (table === undefined) throw new Error(`seccomp: no system call numbers for ${arch}`)
+  const steps: Step[] = [
+    load(OFFSET.architecture),
+    ifEqual(table.audit, 'native'),
+    finish(KILL_PROCESS), // i386 calls through int 0x80 carry other numbers: every rule below would be read wrong
+    { label: 'native' },
+    load(OFFSET.number),
+  ]
+  // Also ends the x32 ABI, whose numbers begin at 0x40000000.
+  steps.push({ code: JUMP_AT_LEAST, value: table.newest + 1, ifFalse: 'known' }, finish(ENOSYS), { label: 'known' })
+  for (const numbers of Object.values(table.refused)) {
+    for (const [name, number] of Object.entries(numbers)) {
+      steps.push(ifEqual(number, undefined, `not ${name}`), finish(EPERM), { label: `not ${name}` })
+    }
+  }
+  // clone3 passes its flags by pointer, out of reach for a filter: without it glibc falls back to clone.
+  steps.push(ifEqual(table.clone3, undefined, 'notClone3'), finish(ENOSYS), { label: 'notClone3' })
+  steps.push(
+    ifEqual(table.clone, undefined, 'notClone'),
+    load(OFFSET.argument0),
+    { code: JUMP_ANY_BIT, value: CLONE_NAMESPACES, ifFalse: 'plainClone' },
+    finish(EPERM),
+    { label: 'plainClone' },
+    finish(ALLOW),
+    { label: 'notClone' },
+    ifEqual(table.ioctl, undefined, 'notIoctl'),
+    load(OFFSET.argument1), // the kernel truncates the request to 32 bits too
+    ...TERMINAL_INJECTION.map((request) => ifEqual(request, 'injection')),
+    finish(ALLOW),
+    { label: 'injection' },
+    finish(EPERM),
+    { label: 'notIoctl' },
+    ifEqual(table.socket, 'family'),
+    ifEqual(table.socketpair, 'family', 'rest'),
+    { label: 'family' },
+    load(OFFSET.argument0),
+    ...SOCKET_FAMILIES.map((family) => ifEqual(family, 'rest')),
+    ifEqual(AF_NETLINK, undefined, 'noFamily'),
+    load(OFFSET.argument2), // getaddrinfo asks the route family; nftables, audit and xfrm are attack surface
+    ifEqual(NETLINK_ROUTE, 'rest'),
+    { label: 'noFamily' },
+    finish(EAFNOSUPPORT),
+    { label: 'rest' },
+    finish(ALLOW),
+  )
+  return assemble(steps)
+}
