@@ -19,13 +19,12 @@ async function operatorCommands(): Promise<Command[]> {
     defineCommand({
       name: 'serve',
       summary: 'run the server',
-      usage: '[OPTIONS]',
+      usage: '',
       notes: ['Settings come from the environment (HIVESYNC_…). `npm start` runs the server and a worker together.'],
       options: {},
-      takesRawArguments: true,
       async run(context) {
         const { serveCommand } = await import('@hivesync/server/commands/serve.ts')
-        return { exitCode: await serveCommand([...context.arguments]) }
+        return { exitCode: await serveCommand(context.arguments) }
       },
     }),
     defineCommand({

@@ -37,8 +37,6 @@ export interface Definition<O extends OptionTable> {
   options: O
   /** How many arguments it takes; none unless given. */
   arguments?: readonly [min: number, max: number]
-  /** Everything after the name is handed over as it is. */
-  takesRawArguments?: boolean
   run(context: Context<O>): Promise<Outcome>
 }
 

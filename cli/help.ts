@@ -78,8 +78,7 @@ function commandHelp(command: Command): Outcome {
   ]
   if (command.notes !== undefined) lines.push('', ...command.notes.map((note) => `  ${note}`))
   if (Object.keys(command.options).length > 0) lines.push('', bold('Options'), ...optionLines(command.options))
-  if (command.takesRawArguments !== true)
-    lines.push('', bold('Options of every command'), ...optionLines(globalOptions))
+  lines.push('', bold('Options of every command'), ...optionLines(globalOptions))
   lines.push('', '  Exit codes and environment: hivesync help')
   return { lines, json: describe(command) }
 }

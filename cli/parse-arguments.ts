@@ -34,7 +34,6 @@ interface Expected {
   usage: string
   options: OptionTable
   arguments?: readonly [min: number, max: number]
-  takesRawArguments?: boolean
 }
 
 /**
@@ -42,9 +41,6 @@ interface Expected {
  * usage error, never ignored. After `--` everything is an argument.
  */
 export function parseArguments(command: Expected, args: readonly string[]): ParsedArguments {
-  if (command.takesRawArguments === true && !isHelp(args)) {
-    return { globals: readGlobals({}), options: {}, positionals: args }
-  }
   const table: OptionTable = { ...globalOptions, ...command.options }
   const { values, positionals, tokens } = parseArgs({
     args: [...args],
@@ -63,10 +59,6 @@ export function parseArguments(command: Expected, args: readonly string[]): Pars
     ]),
   )
   return { globals, options, positionals }
-}
-
-function isHelp(args: readonly string[]): boolean {
-  return args[0] === '--help' || args[0] === '-h'
 }
 
 function toParseArgs(table: OptionTable) {

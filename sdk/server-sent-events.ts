@@ -13,7 +13,7 @@ const maxEventCharacters = 1024 * 1024
 export interface EventParser {
   /** The events that this piece of the stream completes. */
   push(text: string): ServerSentEvent[]
-  /** The last id seen; also of events without data. */
+  /** The id of the last complete event; also of one without data. */
   lastEventId(): string
   /** What the server asked for with `retry:`, if it did. */
   retryMs(): number | undefined
@@ -23,6 +23,7 @@ export interface EventParser {
 export function createEventParser(initialId: string): EventParser {
   let buffer = ''
   let id = initialId
+  let dispatchedId = initialId
   let event = ''
   let data: string[] = []
   let size = 0
@@ -44,6 +45,8 @@ export function createEventParser(initialId: string): EventParser {
   }
 
   function dispatch(): ServerSentEvent | undefined {
+    // Not when the id is read: an event cut off after its id line would never be sent again.
+    dispatchedId = id
     const complete =
       data.length === 0 ? undefined : { id, event: event === '' ? 'message' : event, data: data.join('\n') }
     event = ''
@@ -68,7 +71,7 @@ export function createEventParser(initialId: string): EventParser {
       }
       return events
     },
-    lastEventId: () => id,
+    lastEventId: () => dispatchedId,
     retryMs: () => retry,
   }
 }

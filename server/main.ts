@@ -75,14 +75,20 @@ function addressOf(address: ReturnType<import('node:net').Server['address']>, co
   return `http://${address.family === 'IPv6' ? `[${address.address}]` : address.address}:${address.port}`
 }
 
-/** Runs the server until it is told to stop; prints one JSON line when it listens. */
-export async function serveUntilStopped(config: Config): Promise<void> {
+/** Runs the server until it is told to stop. When it listens, prints one JSON line on stdout and, before the first account exists, how to make it on stderr. */
+export async function serveUntilStopped(config: Config): Promise<Server> {
   const server = await startServer(config)
-  process.stdout.write(`${JSON.stringify({ event: 'listening', url: server.url, setupToken: server.setupToken })}\n`)
+  process.stdout.write(`${JSON.stringify({ event: 'listening', url: server.url })}\n`)
+  if (server.setupToken !== null) process.stderr.write(setupHint(server.url, server.setupToken))
   closeWithGrace({ delay: stopWithinMs, logger: false }, async ({ err, signal }) => {
     if (err) server.ctx.log.error({ event: 'crashed' }, err)
     server.ctx.log.info({ event: 'stopping', signal: signal ?? null })
     await server.stop()
     server.ctx.log.info({ event: 'stopped' })
   })
+  return server
+}
+
+function setupHint(url: string, token: string): string {
+  return `\nNobody has an account yet. Create the first one, the admin's:\n\n  npx hivesync setup --server ${url} --setup-token ${token}\n\n`
 }

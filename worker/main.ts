@@ -10,7 +10,7 @@ import {
   WorkerConfigError,
 } from './config.ts'
 import { requireIdentity } from './enrol/enrol.ts'
-import { IdentityRefused, identityFolder, makeDataFolder } from './enrol/identity.ts'
+import { identityFolder, makeDataFolder, StartRefused } from './enrol/identity.ts'
 import { type Random, systemRandom } from './enrol/random.ts'
 import { MirrorBusy, withMirrorLock } from './fetch/mirror-lock.ts'
 import { openIsolation } from './isolation.ts'
@@ -58,7 +58,7 @@ export async function runWorker(options: WorkerOptions = {}): Promise<number> {
     return await withMirrorLock(lockPath, stopping.drain, () => work({ config, clock, random, log, ...stopping }))
   } catch (error) {
     if (stopping.drain.aborted && error === stopping.drain.reason) return exitCodes.stopped
-    if (error instanceof IdentityRefused) complain(error.message)
+    if (error instanceof StartRefused) complain(error.message)
     else if (error instanceof MirrorBusy) complain(`Another worker is running with ${config.dataDir}`)
     else {
       log.error('worker_failed', {}, error)

@@ -13,6 +13,7 @@ export const setup = defineCommand({
   usage: '',
   notes: ['The server prints the setup token at its first start; it works once.'],
   options: {
+    'setup-token': { type: 'string', value: 'TOKEN', summary: 'the setup token; others on this machine may see it' },
     'setup-token-file': { type: 'string', value: 'FILE', summary: 'read the setup token from this file' },
     email: { type: 'string', value: 'EMAIL', summary: 'email address of the admin' },
     username: { type: 'string', value: 'NAME', summary: 'user name of the admin: 3 to 50 letters, digits, _ or -' },
@@ -23,11 +24,10 @@ export const setup = defineCommand({
     await context.profileFile.probe()
     const client = await connectPublicly(context)
     await context.terminal.note(`Setting up ${client.server}`)
-    const tokenFile = options['setup-token-file']
     const setupToken =
-      tokenFile === undefined
-        ? await askSecret(context, 'Setup token', 'Say --setup-token-file FILE')
-        : (await readFile(tokenFile, 'utf8')).trim()
+      options['setup-token'] ??
+      (await readTokenFile(options['setup-token-file'])) ??
+      (await askSecret(context, 'Setup token', 'Say --setup-token-file FILE'))
     const email = options.email ?? (await ask(context, 'Email', 'Say --email EMAIL'))
     const username = options.username ?? (await ask(context, 'User name', 'Say --username NAME'))
     const password = options['password-stdin'] ? await readSecretLine(context, 'The password') : await askTwice(context)
@@ -36,6 +36,15 @@ export const setup = defineCommand({
     return loggedIn(context, client.server, reply.user.username)
   },
 })
+
+async function readTokenFile(path: string | undefined): Promise<string | undefined> {
+  if (path === undefined) return undefined
+  try {
+    return (await readFile(path, 'utf8')).trim()
+  } catch (error) {
+    throw usageError(`${path} cannot be read: ${error instanceof Error ? error.message : error}`)
+  }
+}
 
 async function askTwice(workbench: Workbench): Promise<string> {
   const password = await askSecret(workbench, 'Password', 'Say --password-stdin')

@@ -1,13 +1,21 @@
-import { serveUntilStopped } from '../main.ts'
-import { ConfigError, parseConfig } from '../platform/config.ts'
+import { type Server, serveUntilStopped } from '../main.ts'
+import { ConfigError, readConfig } from '../platform/config.ts'
 
-/** EX_CONFIG of sysexits.h. */
+/** EX_USAGE and EX_CONFIG of sysexits.h. */
+const misused = 64
 const refusedConfiguration = 78
 
 /** Runs the control plane alone, as the environment says; 78 and a line per problem on stderr when the configuration is refused. */
-export async function serveCommand(environment: Readonly<Record<string, string | undefined>>): Promise<number> {
+export async function serveCommand(
+  args: readonly string[],
+  onListening: (server: Server) => void = () => {},
+): Promise<number> {
+  if (args.length > 0) {
+    process.stderr.write('hivesync serve takes no arguments: settings come from the environment\n')
+    return misused
+  }
   try {
-    await serveUntilStopped(parseConfig(environment))
+    onListening(await serveUntilStopped(readConfig()))
     return 0
   } catch (error) {
     if (!(error instanceof ConfigError)) throw error

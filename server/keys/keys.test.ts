@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { before, describe, test } from 'node:test'
 import type { ApiKey, NewApiKey } from '@hivesync/contracts/api-keys.ts'
 import { sha256Hex } from '../platform/crypto/hash.ts'
+import { createBearerAuthenticator } from './keys.ts'
 import { type Identities, identitiesOn, type Person } from './test-identity.ts'
 
 const keysPath = '/api/v1/api-keys'
@@ -103,6 +104,18 @@ identitiesOn((open, { dialect, again }) => {
       assert.equal((await createProject(person, reading.apiKey)).body.code, 'permission_denied')
       assert.equal((await createProject(person, writing.apiKey)).status, 201)
       assert.equal((await me(narrow.apiKey)).body.code, 'permission_denied')
+    })
+
+    test('is an admin’s only with the scope admin, and only while the owner is one', async () => {
+      const owner = await someone()
+      await setUser(owner, { adminSince: hive.ctx.clock.now() })
+      const bearer = createBearerAuthenticator(hive.ctx)
+      const [plain, admin] = [await keyOf(owner, { scopes: ['write'] }), await keyOf(owner, { scopes: ['admin'] })]
+      assert.equal((await bearer(plain.apiKey)).isAdmin, false)
+      assert.equal((await bearer(admin.apiKey)).isAdmin, true)
+      await setUser(owner, { adminSince: null })
+      assert.equal((await bearer(admin.apiKey)).isAdmin, false)
+      await bearer.settled()
     })
 
     test('is nothing that only a session may do, whatever its scopes', async () => {

@@ -60,7 +60,12 @@ const known: ReadonlySet<string> = new Set([
   ...plainNames,
 ])
 
-/** Reads and judges the environment; throws ConfigError with every problem at once (requirement M1). An empty value counts as missing. */
+/** The configuration of this process, from its environment. */
+export function readConfig(): Config {
+  return parseConfig(process.env)
+}
+
+/** Reads and judges an environment; throws ConfigError with every problem at once (requirement M1). An empty value counts as missing. */
 export function parseConfig(env: Environment): Config {
   const problems: string[] = []
   const read = reader(env, problems)

@@ -7,6 +7,9 @@ const exceptions: Readonly<Record<string, string>> = {
   '\ufb05': '\ufb06',
 }
 
+// Unicode defines these properties over decomposed text, and so miss three letters.
+const folding = /[\p{Changes_When_Casefolded}\p{Changes_When_Lowercased}\u1fbe\u1fd3\u1fe3]/gu
+
 /**
  * The text without case differences: Unicode's simple case folding (CaseFolding.txt, statuses C and S; the rule of a
  * regular expression with the flags `iu`). One code point for one, of the same length in UTF-16, so that a position in the
@@ -14,7 +17,7 @@ const exceptions: Readonly<Record<string, string>> = {
  */
 export function foldCase(text: string): string {
   if (/^\p{ASCII}*$/u.test(text)) return text.toLowerCase()
-  return text.replace(/[\p{Changes_When_Casefolded}\p{Changes_When_Lowercased}]/gu, foldCharacter)
+  return text.replace(folding, foldCharacter)
 }
 
 function foldCharacter(character: string): string {

@@ -4,9 +4,10 @@ import { excerptOf } from './excerpt.ts'
 import { type MatchingLine, maxLinesPerFile, type Place, type Wanted } from './match.ts'
 import type { IndexName } from './sqlite-indexes.ts'
 
-/** Gives the transaction one view of rights and indexes, and its statements a time limit (then SQLSTATE 57014). */
+/** Gives the transaction one view of rights and indexes, and its statements a time limit (then SQLSTATE 57014); never reads all projects' files. */
 export async function beginSearch(tx: Db, budgetMs: number): Promise<void> {
   await sql`set transaction isolation level repeatable read, read only`.execute(tx)
+  await sql`set local enable_seqscan = off`.execute(tx)
   await sql`set local statement_timeout = ${sql.lit(budgetMs)}`.execute(tx)
 }
 
@@ -22,20 +23,27 @@ export async function searchTable(
   after: Place | null,
   most: number,
 ): Promise<MatchingLine[]> {
+  const { projectId, token } = name
   const isMatch = sql`folded like ${`%${wanted.text.replace(/[\\%_]/g, '\\$&')}%`}`
+  const isAsked = conditionsOf(name, wanted, after)
   const some = await findLines(tx, name, wanted, after, most, {
-    files: sql`(${filesOf(name, wanted, after)} order by left(path, 250), path, id limit ${firstFiles}) as first`,
+    files: sql`(
+      select id, path, language, folded from search_files where project_id = ${projectId} and token = ${token} and ${isAsked}
+      order by left(path, 250), path, id limit ${firstFiles}
+    ) as first`,
     where: isMatch,
   })
   if (some.length === most) return some
+  // The expression is that of the trigram index and of no other: left to its guesses about patterns, the planner reads
+  // all of the project's files instead (160 ms against 1 ms for a text that is nowhere).
   return findLines(tx, name, wanted, after, most, {
-    files: sql`(${filesOf(name, wanted, after)} and ${isMatch}) as indexed`,
-    where: sql`true`,
+    files: sql`search_files`,
+    where: sql`(project_id || '/' || token::text) = ${`${projectId}/${token}`} and ${isMatch} and ${isAsked}`,
   })
 }
 
-function filesOf({ projectId, token }: IndexName, wanted: Wanted, after: Place | null): RawBuilder<unknown> {
-  const conditions = [sql`project_id = ${projectId} and token = ${token}`]
+function conditionsOf({ projectId, token }: IndexName, wanted: Wanted, after: Place | null): RawBuilder<unknown> {
+  const conditions = [sql`true`]
   // Paths are in the collation "C", so lower() folds ASCII letters only, as SQLite's does.
   if (wanted.path !== null) conditions.push(sql`strpos(lower(path), ${wanted.path}) > 0`)
   if (wanted.language !== null) conditions.push(sql`lower(language collate "C") = ${wanted.language}`)
@@ -43,7 +51,7 @@ function filesOf({ projectId, token }: IndexName, wanted: Wanted, after: Place |
     conditions.push(sql`(left(path, 250), path, id) >= (
       select left(path, 250), path, id from search_files
       where project_id = ${projectId} and token = ${token} and id = ${after.fileId})`)
-  return sql`select id, path, language, folded from search_files where ${sql.join(conditions, sql` and `)}`
+  return sql.join(conditions, sql` and `)
 }
 
 interface FoundLine extends Place {

@@ -50,16 +50,15 @@ identitiesOn((open) => {
         body: { login: 'xaver', password, device: { name: 'Xaver’s laptop' } },
         headers: { 'user-agent': `Agent\u0007\u0085 ${'x'.repeat(300)}` },
       })
-      const { tokenType, expiresIn, session, user } = reply.body as Record<string, never>
+      const { tokenType, expiresIn } = reply.body
       assert.deepEqual([tokenType, expiresIn], ['Bearer', 900])
-      assert.equal((user as { username: string }).username, 'xaver')
-      const { deviceName, userAgent, ip, current } = session as Session
-      assert.deepEqual([deviceName, ip, current], ['Xaver’s laptop', '127.0.0.0/24', true])
-      assert.equal(userAgent, `Agent ${'x'.repeat(194)}`)
-      const [started] = (await hive.audited('session.started')).filter(
-        (event) => event.targetId === (session as Session).id,
-      )
-      assert.deepEqual([started?.actorKind, started?.actorId], ['user', (user as { id: string }).id])
+      const user = reply.body.user as { id: string; username: string }
+      assert.equal(user.username, 'xaver')
+      const session = reply.body.session as Session
+      assert.deepEqual([session.deviceName, session.ip, session.current], ['Xaver’s laptop', '127.0.0.0/24', true])
+      assert.equal(session.userAgent, `Agent ${'x'.repeat(194)}`)
+      const [started] = (await hive.audited('session.started')).filter((event) => event.targetId === session.id)
+      assert.deepEqual([started?.actorKind, started?.actorId], ['user', user.id])
     })
 
     test('answers alike whether the account is unknown, deactivated, without a password, or the password is wrong', async () => {

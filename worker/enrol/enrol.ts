@@ -4,12 +4,12 @@ import type { Logger } from '../logger.ts'
 import type { Transport } from '../report/http-transport.ts'
 import { persist } from '../report/persistence.ts'
 import { CallRefused, enrolWorker } from '../report/server-client.ts'
-import { findIdentity, type Identity, IdentityRefused, storeIdentity } from './identity.ts'
+import { findIdentity, type Identity, StartRefused, storeIdentity } from './identity.ts'
 import type { Random } from './random.ts'
 
 /**
  * The identity this worker has stored, or else a new one made here and enrolled with the one-time token. Waits for a
- * server that is away. Throws IdentityRefused when there is neither identity nor token, or the server refuses the token.
+ * server that is away. Throws StartRefused when there is neither identity nor token, or the server refuses the token.
  */
 export async function requireIdentity(options: {
   config: { server: string; dataDir: string; enrolmentToken: string | null; name: string }
@@ -24,7 +24,7 @@ export async function requireIdentity(options: {
   if (stored !== undefined) return stored
   const { enrolmentToken, name } = config
   if (enrolmentToken === null) {
-    throw new IdentityRefused(
+    throw new StartRefused(
       'This worker is not enrolled: make a token with `hivesync worker enrol` and set HIVESYNC_WORKER_TOKEN or HIVESYNC_WORKER_TOKEN_FILE',
     )
   }
@@ -43,6 +43,6 @@ export async function requireIdentity(options: {
     if (!(error instanceof CallRefused)) throw error
     const what =
       error.code === 'invalid_enrolment_token' ? 'The enrolment token is wrong, used or expired' : error.message
-    throw new IdentityRefused(`${what}: make a new one with \`hivesync worker enrol\``)
+    throw new StartRefused(`${what}: make a new one with \`hivesync worker enrol\``)
   }
 }

@@ -1,5 +1,5 @@
 import { chmod, mkdir, readFile, stat } from 'node:fs/promises'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { type EncodedKeyPair, importPrivateKey } from '@hivesync/protocol/keys.ts'
 import { writeDurably } from '../durable-file.ts'
 
@@ -12,11 +12,11 @@ export interface Identity {
   keys: EncodedKeyPair
 }
 
-/** The stored identity must not be used as it is; the message says what to do. */
-export class IdentityRefused extends Error {
+/** The worker must not start as things are; the message says what to do. */
+export class StartRefused extends Error {
   constructor(message: string) {
     super(message)
-    this.name = 'IdentityRefused'
+    this.name = 'StartRefused'
   }
 }
 
@@ -28,17 +28,23 @@ export function identityFolder(dataDir: string): string {
 
 /**
  * Makes the worker's data folder and, closed to everybody else, the folder of its identity. As root the data folder can be
- * passed (0711): sandboxed git runs as other users in the mirrors below it, by names only the worker knows.
+ * passed (0711): sandboxed git runs as other users in the mirrors below it, by names only the worker knows. Throws
+ * StartRefused when a folder above keeps those users out.
  */
 export async function makeDataFolder(dataDir: string): Promise<void> {
-  const mode = process.getuid?.() === 0 ? 0o711 : 0o700
-  await mkdir(dataDir, { recursive: true, mode })
+  const isRoot = process.getuid?.() === 0
+  await mkdir(dataDir, { recursive: true, mode: isRoot ? 0o711 : 0o700 })
+  for (let folder = dataDir; isRoot && folder !== '/'; folder = dirname(folder)) {
+    if (((await stat(folder)).mode & 0o001) === 0) {
+      throw new StartRefused(`Jobs of a root worker run as other users, who cannot pass ${folder}: chmod o+x it`)
+    }
+  }
   await mkdir(identityFolder(dataDir), { recursive: true, mode: 0o700 })
   await chmod(identityFolder(dataDir), 0o700)
 }
 
 /**
- * The stored identity, undefined before enrolment. Throws IdentityRefused when it belongs to another server, cannot be
+ * The stored identity, undefined before enrolment. Throws StartRefused when it belongs to another server, cannot be
  * understood, or could have been read by others on this machine (the private key would no longer be private).
  */
 export async function findIdentity(dataDir: string, server: string): Promise<Identity | undefined> {
@@ -46,7 +52,7 @@ export async function findIdentity(dataDir: string, server: string): Promise<Ide
   let text: string
   try {
     if (((await stat(path)).mode & 0o077) !== 0) {
-      throw new IdentityRefused(
+      throw new StartRefused(
         `${path} can be read by others: enrol this worker anew, or chmod 600 it if that is harmless`,
       )
     }
@@ -56,10 +62,10 @@ export async function findIdentity(dataDir: string, server: string): Promise<Ide
     throw error
   }
   const identity = parseIdentity(text)
-  if (identity === undefined) throw new IdentityRefused(`${path} is damaged: remove it and enrol this worker anew`)
+  if (identity === undefined) throw new StartRefused(`${path} is damaged: remove it and enrol this worker anew`)
   // Signing for another server would let that one use this worker's requests, and the other way round.
   if (identity.server !== server) {
-    throw new IdentityRefused(
+    throw new StartRefused(
       `This data folder belongs to a worker of ${identity.server}, not of ${server}: set HIVESYNC_WORKER_DATA to another folder, or remove ${path} to enrol anew`,
     )
   }

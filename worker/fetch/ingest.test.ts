@@ -105,6 +105,8 @@ test('a branch, a tag and a full commit id can be asked for; branches gone from 
     const run = await ingest(folder.path, { ...call, ref })
     assert.deepEqual([run.commit, run.branch], answer, ref)
   }
+  const moved = await repository.commitFiles({ a: 'four' }, 'refs/heads/topic/x')
+  assert.equal((await ingest(folder.path, { ...call, ref: 'topic/x' })).commit, moved)
   const byDefault = await ingest(folder.path, call)
   assert.deepEqual([byDefault.commit, byDefault.branch], [second, 'main'])
   await repository.git(['update-ref', '-d', 'refs/heads/topic/x'])

@@ -13,7 +13,7 @@ import { RepositoryRefused } from './repository-url.ts'
 
 export interface IngestProgress {
   phase: 'resolve' | 'fetch' | 'read' | 'index'
-  /** Of the phase; never goes back within one. */
+  /** Of the phase, rising; no phase and no percent is reported twice. */
   percent: number
   message: string
 }
@@ -49,7 +49,8 @@ export interface IngestResult extends ReadTotals {
  * sandbox whose only way out leads to the repository's host. Throws FetchFailed, or the signal's reason when aborted;
  * batches already handed over are then to be dropped. Holds one sandbox slot at a time.
  */
-export async function ingestRepository(options: IngestOptions): Promise<IngestResult> {
+export async function ingestRepository(call: IngestOptions): Promise<IngestResult> {
+  const options = { ...call, onProgress: onlyForward(call.onProgress) }
   const { settings, onProgress } = options
   onProgress({ phase: 'resolve', percent: 0, message: 'Asking the repository for its branches' })
   const repository = await requireAllowed(options.repository, settings)
@@ -76,6 +77,17 @@ export async function ingestRepository(options: IngestOptions): Promise<IngestRe
     throw error
   } finally {
     await proxy?.close()
+  }
+}
+
+/** A mirror cloned afresh goes through its phases again; whoever watches sees the bar wait, not jump back. */
+function onlyForward(report: (progress: IngestProgress) => void): (progress: IngestProgress) => void {
+  let reached = -1
+  return (progress) => {
+    const place = ['resolve', 'fetch', 'read', 'index'].indexOf(progress.phase) * 101 + progress.percent
+    if (place <= reached) return
+    reached = place
+    report(progress)
   }
 }
 
@@ -122,25 +134,25 @@ async function fetchAndRead(
   wanted: WantedRef,
 ): Promise<IngestResult> {
   options.onProgress({ phase: 'fetch', percent: 0, message: 'Fetching' })
-  let fetched = await fetchMirror(fetching, folder, wanted)
-  let reading: TreeReading
-  try {
-    reading = await openReading(options, folder, fetched)
-  } catch (error) {
-    if (!(error instanceof MirrorDamaged)) throw error
-    await folder.discard(folder.repository)
-    fetched = await fetchMirror(fetching, folder, wanted)
-    reading = await openReading(options, folder, fetched)
+  for (let attempt = 1; ; attempt += 1) {
+    const fetched = await fetchMirror(fetching, folder, wanted)
+    let batches = 0
+    const onFiles = (batch: FileBatch) => {
+      batches += 1
+      return options.onFiles(batch)
+    }
+    try {
+      const reading = await openReading(options, folder, fetched)
+      await handOver({ ...options, onFiles }, reading)
+      return { ...fetched, ...reading.totals }
+    } catch (error) {
+      if (!(error instanceof MirrorDamaged)) throw error
+      await folder.discard(folder.repository)
+      // Batches that are out cannot be taken back: then the job's next attempt begins anew.
+      if (attempt === 1 && batches === 0) continue
+      throw new FetchFailed('fetch_failed', { detail: `mirror damaged: ${error.message}`, cause: error })
+    }
   }
-  try {
-    await handOver(options, reading)
-  } catch (error) {
-    if (!(error instanceof MirrorDamaged)) throw error
-    // Batches are out already: the next attempt begins anew, with a fresh clone.
-    await folder.discard(folder.repository)
-    throw new FetchFailed('fetch_failed', { detail: `mirror damaged: ${error.message}`, cause: error })
-  }
-  return { ...fetched, ...reading.totals }
 }
 
 async function openReading(options: IngestOptions, folder: MirrorFolder, fetched: FetchedCommit): Promise<TreeReading> {

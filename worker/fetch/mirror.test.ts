@@ -26,15 +26,18 @@ async function findPack(mirror: string): Promise<string> {
   return join(mirror, 'objects/pack', name)
 }
 
+async function overwrite(path: string, position: number): Promise<void> {
+  const file = await open(path, 'r+')
+  await file.write(randomBytes(100_000), 0, 100_000, position)
+  await file.close()
+}
+
 const damages: Readonly<Record<string, (mirror: string) => Promise<void>>> = {
   'its HEAD is garbage': (mirror) => writeFile(join(mirror, 'HEAD'), 'garbage'),
   'its pack is cut short': async (mirror) => truncate(await findPack(mirror), 100),
   'its pack is gone': async (mirror) => rm(await findPack(mirror)),
-  'its pack is overwritten with noise': async (mirror) => {
-    const file = await open(await findPack(mirror), 'r+')
-    await file.write(randomBytes(100_000), 0, 100_000, 12)
-    await file.close()
-  },
+  'its pack is overwritten with noise': async (mirror) => overwrite(await findPack(mirror), 12),
+  'only a file of it is overwritten with noise': async (mirror) => overwrite(await findPack(mirror), 150_000),
   'it is an empty folder': async (mirror) => {
     await rm(mirror, { recursive: true })
     await mkdir(mirror, { mode: 0o777 })

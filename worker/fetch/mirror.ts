@@ -84,7 +84,10 @@ async function findUpdate(options: FetchOptions, path: string, wanted: WantedRef
     if (!(error instanceof FetchFailed)) throw error
     // What a fresh clone would meet again is no fault of the mirror.
     if (error.code === 'too_large') return undefined
-    if (error.code !== 'fetch_failed' || (await isSound(options, path))) throw error
+    // A ref the remote just named and that leads to nothing here may be a commit the disk lost.
+    const mayBeDamage =
+      error.code === 'fetch_failed' || (error.code === 'ref_not_found' && wanted.revision.startsWith('refs/'))
+    if (!mayBeDamage || (await isSound(options, path))) throw error
     return undefined
   }
 }

@@ -5,8 +5,10 @@ import type { Logger } from '../logger.ts'
 import type { Leases } from './leases.ts'
 import type { ServerClient } from './server-client.ts'
 
-/** Used until the server has named its own interval; a third, so that two beats may be lost. */
+/** A third of the lease at most, so that two beats may be lost. */
 const beatsPerLease = 3
+/** Until the server has named its own interval. */
+const firstIntervalMs = 1_000
 const shortestIntervalMs = 250
 const longestIntervalMs = 60_000
 const longestCallMs = 10_000
@@ -39,7 +41,7 @@ export async function runHeartbeat(options: HeartbeatOptions): Promise<void> {
       continue
     }
     const ttlMs = leases.shortestTtlMs() ?? longestIntervalMs
-    const intervalMs = Math.min(wantedMs ?? longestIntervalMs, ttlMs / beatsPerLease)
+    const intervalMs = Math.min(wantedMs ?? firstIntervalMs, ttlMs / beatsPerLease)
     await clock.wait(intervalMs, signal)
     while (!signal.aborted) {
       try {

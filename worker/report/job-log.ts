@@ -11,8 +11,10 @@ import type { ServerClient } from './server-client.ts'
 
 /** Live enough for a person watching; a job printing line by line costs four requests a second. */
 const batchPauseMs = 250
-/** Unsent output held per job; with JSON's worst case (six bytes for one) still half a completion record. */
-export const maxHeldBytes = 512 * 1024
+/** From this on nothing is gained by waiting for more. */
+const fullBatchBytes = 64 * 1024
+/** Unsent output held per job: all that a job may print by default (4 MiB), so that a burst or an absent server loses nothing. */
+export const maxHeldBytes = 5 * 1024 * 1024
 const mergeBelowBytes = 16 * 1024
 /** What a chunk costs beside its text, here and as JSON; without it one-byte writes to both streams in turn would cost memory for nothing. */
 const chunkOverheadBytes = 128
@@ -85,7 +87,7 @@ export function openJobLog(options: {
         arrived = Promise.withResolvers()
         await arrived.promise
       }
-      await clock.wait(batchPauseMs, closing.signal)
+      if (heldBytes < fullBatchBytes) await clock.wait(batchPauseMs, closing.signal)
       if (closing.signal.aborted) return
       frame()
       await sendSome()

@@ -32,8 +32,8 @@ export interface Outbox {
   close(): Promise<void>
 }
 
-/** A log of half a MiB that is all control characters, and a completion (256 KiB), as JSON. */
-const maxRecordBytes = 4 * 1024 * 1024
+/** The longest log a job can leave unsent (5 MiB, as JSON six times that if it is all control characters) and a completion (256 KiB). */
+const maxRecordBytes = 32 * 1024 * 1024
 
 /**
  * Keeps completions on disk until the server has acknowledged them (or says the lease is lost, which ends it as well) and

@@ -23,7 +23,8 @@ export type IngestCall = Partial<Omit<IngestOptions, 'settings'>> & {
 export function useIngest() {
   let sandbox: Sandbox | undefined
   before(async () => {
-    sandbox = await openSandbox({ slots: 3 })
+    // An ingest takes six runs: with four slots the same step of two ingests never has the same user.
+    sandbox = await openSandbox({ slots: 4 })
   })
   after(() => sandbox?.close())
 

@@ -1,0 +1,94 @@
+import { getMe, setUp } from '@hivesync/contracts/accounts.ts'
+import {
+  cancelJob,
+  getJob,
+  listAttempts,
+  listJobs,
+  listQueues,
+  readLog,
+  retryJob,
+  submitJob,
+  watchJob,
+} from '@hivesync/contracts/jobs.ts'
+import { createProject, getProject, listProjectMembers, listProjects } from '@hivesync/contracts/projects.ts'
+import { searchCode } from '@hivesync/contracts/search.ts'
+import { getHealth, getReadiness } from '@hivesync/contracts/service.ts'
+import { logIn, logOut } from '@hivesync/contracts/sessions.ts'
+import { createEnrolment, drainWorker, listWorkers, revokeWorker } from '@hivesync/contracts/workers.ts'
+import type { Peer } from '../../sdk/test-support/peer.ts'
+import { eventStream, idOf, jobOf, logEvent, project, tokensOf, user, worker } from '../../sdk/test-support/samples.ts'
+
+const time = '2026-01-02T03:04:05.678Z'
+export const done = jobOf({
+  state: 'succeeded',
+  startedAt: '2026-01-02T03:04:06.000Z',
+  finishedAt: '2026-01-02T03:04:08.500Z',
+  attempt: 1,
+  result: { exitCode: 0 },
+})
+
+/** Lets the peer answer every operation the command line calls, as a server with one project, job and worker would. */
+export function serveEverything(peer: Peer): void {
+  peer.on(getHealth, () => ({ status: 'ok' as const }))
+  peer.on(getReadiness, () => ({ status: 'ready' as const }))
+  peer.on(setUp, () => ({ user }))
+  peer.on(logIn, () => ({ ...tokensOf(1), user }))
+  peer.on(logOut, () => undefined)
+  peer.on(getMe, () => user)
+  peer.on(listProjects, () => ({ items: [project], nextCursor: null }))
+  peer.on(createProject, ({ body }) => ({ ...project, name: body.name }))
+  peer.on(getProject, () => project)
+  peer.on(listProjectMembers, () => ({
+    items: [{ userId: user.id, username: 'ada', role: 'owner' as const, createdAt: time }],
+    nextCursor: null,
+  }))
+  peer.on(submitJob, ({ body }) => jobOf({ kind: body.kind, input: body.input }))
+  peer.on(listJobs, () => ({ items: [done], nextCursor: null }))
+  peer.on(getJob, () => done)
+  peer.on(cancelJob, () => jobOf({ state: 'canceled' }))
+  peer.on(retryJob, () => jobOf())
+  peer.on(listQueues, () => ({
+    items: [{ kind: 'ingest' as const, projectId: project.id, waiting: 1, running: 0, maxWaiting: 10 }],
+    nextCursor: null,
+  }))
+  peer.on(listAttempts, () => ({
+    items: [
+      {
+        number: 1,
+        workerId: worker.id,
+        workerName: 'laptop',
+        claimedAt: time,
+        startedAt: time,
+        endedAt: time,
+        outcome: 'succeeded' as const,
+        error: null,
+        phases: [{ phase: 'fetch', startedAt: time, endedAt: time }],
+        receipt: null,
+      },
+    ],
+    nextCursor: null,
+  }))
+  peer.on(readLog, ({ query }) => {
+    const line = { seq: 0, attempt: 1, stream: 'stdout' as const, at: time, text: 'hello\n' }
+    return { items: query.after === undefined ? [line] : [], nextSeq: 1 }
+  })
+  serveEvents(peer, [['state', { state: 'running' }], logEvent(0, 'stdout', 'hello\n')])
+  peer.on(searchCode, () => ({
+    items: [
+      { projectId: project.id, path: 'src/a.ts', line: 7, excerpt: '  const Needle = 1', language: 'TypeScript' },
+    ],
+    nextCursor: null,
+  }))
+  peer.on(createEnrolment, () => ({ id: idOf(7), enrolmentToken: 'hse_token', expiresAt: time }))
+  peer.on(listWorkers, () => ({ items: [worker], nextCursor: null }))
+  peer.on(drainWorker, () => ({ ...worker, state: 'draining' as const }))
+  peer.on(revokeWorker, () => undefined)
+}
+
+/** The events of the job, then its end. */
+export function serveEvents(peer: Peer, events: readonly (readonly [string, unknown])[]): void {
+  peer.onRaw(watchJob, (_, response) => {
+    response.writeHead(200, { 'content-type': 'text/event-stream' })
+    response.end(eventStream([...events, ['end', { state: 'succeeded' }]]))
+  })
+}

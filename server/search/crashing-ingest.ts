@@ -1,0 +1,43 @@
+// For crash.test.ts: a control plane of its own that receives batches, in this process or in one that will be killed.
+import { createBus } from '../platform/bus.ts'
+import { systemClock } from '../platform/clock.ts'
+import { parseConfig } from '../platform/config.ts'
+import type { Context } from '../platform/context.ts'
+import { openKeyring } from '../platform/crypto/keyring.ts'
+import { generateSecret } from '../platform/crypto/secret-strength.ts'
+import { openDatabase } from '../platform/db/db.ts'
+import { createLogger } from '../platform/logger.ts'
+import { createRandom } from '../platform/random.ts'
+import { receiveFiles } from './search.ts'
+
+export const name = { projectId: '01900000-0000-7000-8000-000000000001', token: 1 }
+
+export async function openContext(databaseUrl: string, dataDir: string): Promise<Context> {
+  return {
+    config: { ...parseConfig({ HIVESYNC_DATA: dataDir }), databaseUrl },
+    db: await openDatabase(databaseUrl),
+    clock: systemClock,
+    random: createRandom(systemClock),
+    log: createLogger({ write: (line) => void process.stderr.write(line) }),
+    keyring: openKeyring([generateSecret()]),
+    bus: createBus(),
+  }
+}
+
+/** 2,000 files, 2.6 MB: long enough in the making to be killed in between. */
+export function batchOf(batch: number) {
+  return Array.from({ length: 2000 }, (_, index) => ({
+    path: `${batch}/${index}`,
+    language: null,
+    text: `needle ${batch} ${index}\n`.repeat(80),
+  }))
+}
+
+if (import.meta.main) {
+  const [databaseUrl = '', dataDir = ''] = process.argv.slice(2)
+  const ctx = await openContext(databaseUrl, dataDir)
+  await receiveFiles(ctx, { ...name, batch: 0, files: batchOf(0) })
+  const second = receiveFiles(ctx, { ...name, batch: 1, files: batchOf(1) })
+  process.stdout.write('acknowledged\n')
+  await second
+}

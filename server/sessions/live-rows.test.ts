@@ -1,0 +1,58 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { identitiesOn } from '../keys/test-identity.ts'
+import { createLiveRows, maxRemembered, rememberIfAbsent } from './live-rows.ts'
+
+test('at the ceiling the oldest entry makes room, and what is there is not replaced', () => {
+  const map = new Map<string, number>()
+  for (let count = 0; count < maxRemembered + 5; count++) rememberIfAbsent(map, String(count), count)
+  assert.deepEqual([map.size, map.has('4'), map.has('5')], [maxRemembered, false, true])
+  rememberIfAbsent(map, '5', -1)
+  assert.equal(map.get('5'), 5)
+})
+
+identitiesOn((open, { dialect }) => {
+  /** Rows whose reading the test finishes by hand: answers what was true when it began. */
+  async function openRows() {
+    const { ctx } = await open()
+    const reads: ((row: string | undefined) => void)[] = []
+    const rows = createLiveRows(ctx, () => new Promise<string | undefined>((resolve) => void reads.push(resolve)))
+    const finish = (row: string | undefined) => reads.pop()?.(row)
+    return { rows, reads, finish, publish: () => ctx.bus.publish('identity') }
+  }
+
+  test('a row is read again after news, and where others write too, each time', async () => {
+    const { rows, finish, publish } = await openRows()
+    const first = rows('a')
+    finish('old')
+    assert.equal(await first, 'old')
+    if (dialect === 'sqlite') assert.equal(rows('a'), 'old')
+    publish()
+    const second = rows('a')
+    finish('new')
+    assert.ok(second instanceof Promise)
+    assert.equal(await second, 'new')
+    assert.equal(rows('a') instanceof Promise, dialect === 'postgres')
+  })
+
+  test('a row that was being read when news came is not kept', async () => {
+    const { rows, finish, publish } = await openRows()
+    const reading = rows('a')
+    publish()
+    finish('old')
+    assert.equal(await reading, 'old')
+    const next = rows('a')
+    assert.ok(next instanceof Promise)
+    finish('new')
+    assert.equal(await next, 'new')
+  })
+
+  test('what does not exist is not remembered: it may exist a moment later', async () => {
+    const { rows, reads, finish } = await openRows()
+    const reading = rows('a')
+    finish(undefined)
+    assert.equal(await reading, undefined)
+    assert.ok(rows('a') instanceof Promise)
+    assert.equal(reads.length, 1)
+  })
+})

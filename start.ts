@@ -1,0 +1,196 @@
+// `npm start`: the server and one worker, as two processes. `--install` consents to installing what the worker needs through the system's package manager.
+import { type ChildProcess, spawn } from 'node:child_process'
+import { existsSync } from 'node:fs'
+import { join } from 'node:path'
+import { ConfigError, readConfig } from './server/platform/config.ts'
+import type { FromServer, ToServer } from './start/messages.ts'
+import { findMissing, install } from './start/prerequisites.ts'
+import { say } from './start/terminal.ts'
+import {
+  commandAsWorker,
+  makePrivateFolder,
+  takeWorkerUser,
+  viewOfData,
+  type WorkerUser,
+  writeSecretFile,
+} from './start/worker-user.ts'
+
+const here = import.meta.dirname
+const restartDelayMs = 2000
+const tokenFileName = 'enrolment-token'
+/** Exit codes after which starting the worker again would only repeat them: revoked, configuration. */
+const finalWorkerCodes: ReadonlySet<number | null> = new Set([0, 77, 78])
+
+async function start(args: readonly string[]): Promise<number> {
+  const unknown = args.filter((argument) => argument !== '--install')
+  if (unknown.length > 0) {
+    say(`npm start does not know ${unknown.join(' ')}. It takes --install.`)
+    return 64
+  }
+  if (!meetPrerequisites(args.includes('--install'))) return 69
+  let config: ReturnType<typeof readConfig>
+  try {
+    config = readConfig()
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error
+    for (const problem of error.problems) say(problem)
+    return 78
+  }
+  const server = spawnPart([process.execPath, join(here, 'start', 'server-process.ts')], process.env)
+  const url = await listening(server)
+  if (url === undefined) return server.exitCode ?? 70
+  const worker = config.embeddedWorker
+    ? runWorker(server, url, join(config.dataDir, 'worker'), config.localRepos)
+    : undefined
+  return supervise(server, worker)
+}
+
+/** True when the start may go on: nothing is missing, it was installed, or the server shall run without a working worker. */
+function meetPrerequisites(mayInstall: boolean): boolean {
+  const missing = findMissing()
+  if (missing === undefined) return true
+  const list = missing.programs.join(', ')
+  const commands = missing.commands?.map((command) => command.join(' ')).join(' && ')
+  if (mayInstall && missing.commands !== null) {
+    say(`Installing what the worker needs (${list}): ${commands}`)
+    if (install(missing.commands)) return true
+    say('The package manager failed; its message is above.')
+    return false
+  }
+  say(
+    `The worker needs ${list}, and refuses jobs until it has them. ${commands === undefined ? 'Install them.' : `Type: ${commands}`}`,
+  )
+  return true
+}
+
+/** A child in a process group of its own, so that Ctrl-C reaches us alone and we stop our children in order. It ends when we do: the channel closes. */
+function spawnPart([program, ...args]: readonly [string, ...string[]], env: NodeJS.ProcessEnv): ChildProcess {
+  return spawn(program, args, { env, detached: true, stdio: ['ignore', 'inherit', 'inherit', 'ipc'] })
+}
+
+function listening(server: ChildProcess): Promise<string | undefined> {
+  return new Promise((resolve) => {
+    server.once('exit', () => resolve(undefined))
+    server.on('message', (message: FromServer) => {
+      if (message.event === 'listening') resolve(message.url)
+    })
+  })
+}
+
+function enrolmentToken(server: ChildProcess): Promise<string> {
+  return new Promise((resolve, reject) => {
+    const onMessage = (message: FromServer): void => {
+      if (message.event !== 'enrolment') return
+      server.off('message', onMessage)
+      resolve(message.token)
+    }
+    server.on('message', onMessage)
+    const request: ToServer = { request: 'enrolment' }
+    server.send(request, (error) => {
+      if (error !== null) reject(error)
+    })
+  })
+}
+
+interface Worker {
+  /** Lets running jobs finish or gives them back; resolves when the process is gone. */
+  stop(): Promise<void>
+  hurry(): void
+}
+
+/** Runs the worker and starts it again when it crashes. It gets nothing of our environment: the server's secrets are not its business. */
+function runWorker(server: ChildProcess, url: string, dataDir: string, localRepos: readonly string[]): Worker {
+  const user = takeWorkerUser()
+  if (process.getuid?.() === 0) {
+    say(
+      user === undefined
+        ? 'The worker runs as root and each of its jobs as a user of its own.'
+        : `The worker and its jobs run as the user ${user.uid}.`,
+    )
+  }
+  const script = 'worker-process.ts'
+  const command =
+    user === undefined
+      ? ([process.execPath, join(here, 'start', script)] as const)
+      : commandAsWorker(user, here, dataDir, process.execPath, script)
+  const tokenFile = join(dataDir, tokenFileName)
+  let child: ChildProcess | undefined
+  let stopping = false
+  const ended = keepRunning()
+
+  async function keepRunning(): Promise<void> {
+    makePrivateFolder(dataDir, user?.uid)
+    while (!stopping) {
+      if (!existsSync(join(dataDir, 'identity', 'identity.json')))
+        writeSecretFile(tokenFile, await enrolmentToken(server), user?.uid)
+      child = spawnPart(command, workerEnvironment(url, user === undefined ? dataDir : viewOfData, localRepos, user))
+      const code = await exitOf(child)
+      if (stopping || finalWorkerCodes.has(code)) break
+      say(`The worker ended with ${code}; it is started again in ${restartDelayMs / 1000} s.`)
+      await new Promise((resolve) => setTimeout(resolve, restartDelayMs))
+    }
+    user?.release()
+  }
+
+  return {
+    async stop() {
+      stopping = true
+      child?.kill('SIGTERM')
+      await ended
+    },
+    hurry: () => void child?.kill('SIGTERM'),
+  }
+}
+
+function workerEnvironment(
+  url: string,
+  dataDir: string,
+  localRepos: readonly string[],
+  user: WorkerUser | undefined,
+): NodeJS.ProcessEnv {
+  const own = Object.entries(process.env).filter(([name]) => name.startsWith('HIVESYNC_WORKER_'))
+  return {
+    PATH: '/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin',
+    LANG: 'C.UTF-8',
+    HIVESYNC_WORKER_SERVER: url,
+    HIVESYNC_WORKER_DATA: dataDir,
+    HIVESYNC_WORKER_TOKEN_FILE: join(dataDir, tokenFileName),
+    HIVESYNC_WORKER_LOCAL_REPOS: localRepos.join(','),
+    ...(user === undefined ? {} : { HIVESYNC_WORKER_CGROUPS: JSON.stringify(user.cgroups) }),
+    ...Object.fromEntries(own),
+  }
+}
+
+function exitOf(child: ChildProcess): Promise<number | null> {
+  return new Promise((resolve) => child.once('exit', resolve))
+}
+
+/** Until a signal or the server's end: then the worker first, which needs the server to give its jobs back. A second signal hurries. */
+function supervise(server: ChildProcess, worker: Worker | undefined): Promise<number> {
+  return new Promise((resolve) => {
+    let stopping = false
+    const stop = async (): Promise<void> => {
+      if (stopping) {
+        worker?.hurry()
+        return
+      }
+      stopping = true
+      await worker?.stop()
+      if (server.exitCode === null && server.signalCode === null) {
+        const ended = exitOf(server)
+        server.kill('SIGTERM')
+        await ended
+      }
+      resolve(server.exitCode ?? 0)
+    }
+    process.on('SIGTERM', stop)
+    process.on('SIGINT', stop)
+    server.once('exit', (code) => {
+      if (!stopping) say(`The server ended with ${code}.`)
+      stopping = false
+      void stop()
+    })
+  })
+}
+
+process.exitCode = await start(process.argv.slice(2))

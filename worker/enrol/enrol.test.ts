@@ -1,0 +1,85 @@
+import assert from 'node:assert/strict'
+import { chmod, readFile, stat, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { type TestContext, test } from 'node:test'
+import { systemClock } from '../clock.ts'
+import { createLogger } from '../logger.ts'
+import { createTransport } from '../report/http-transport.ts'
+import { type ContractServer, openContractServer } from '../test-support/contract-server.ts'
+import { makeTestFolder } from '../test-support/enrolled-client.ts'
+import { requireIdentity } from './enrol.ts'
+import { identityFolder, makeDataFolder, StartRefused } from './identity.ts'
+import { systemRandom } from './random.ts'
+
+async function openServer(t: TestContext): Promise<ContractServer> {
+  const server = await openContractServer()
+  t.after(() => server.close())
+  return server
+}
+
+async function enrol(t: TestContext, server: ContractServer, dataDir: string, enrolmentToken: string | null) {
+  const transport = createTransport({ origin: server.origin, clock: systemClock })
+  t.after(() => transport.close())
+  await makeDataFolder(dataDir)
+  return await requireIdentity({
+    config: { server: server.origin, dataDir, enrolmentToken, name: 'edge' },
+    transport,
+    clock: systemClock,
+    random: systemRandom,
+    log: createLogger(() => {}, systemClock.nowMs),
+    signal: new AbortController().signal,
+  })
+}
+
+test('a worker enrols once; the next start uses the stored identity', async (t) => {
+  const server = await openServer(t)
+  const dataDir = join(await makeTestFolder(t), 'worker')
+  const first = await enrol(t, server, dataDir, server.enrolmentToken)
+  const second = await enrol(t, server, dataDir, null)
+  assert.deepEqual(second, first)
+  assert.equal(server.requests.length, 1)
+  assert.equal(server.workers.get(first.workerId)?.publicKey, first.keys.publicKey)
+  assert.ok(!JSON.stringify(server.requests).includes(first.keys.privateKey), 'the private key never leaves the worker')
+})
+
+test('the identity is a 0600 file in a 0700 folder', async (t) => {
+  const server = await openServer(t)
+  const dataDir = join(await makeTestFolder(t), 'worker')
+  await enrol(t, server, dataDir, server.enrolmentToken)
+  const folder = identityFolder(dataDir)
+  assert.equal((await stat(folder)).mode & 0o777, 0o700)
+  assert.equal((await stat(join(folder, 'identity.json'))).mode & 0o777, 0o600)
+})
+
+test('the identity of another server, a damaged one and one others could read are refused', async (t) => {
+  const [server, other] = [await openServer(t), await openServer(t)]
+  const dataDir = join(await makeTestFolder(t), 'worker')
+  await enrol(t, server, dataDir, server.enrolmentToken)
+  await assert.rejects(enrol(t, other, dataDir, other.enrolmentToken), (error) => {
+    return error instanceof StartRefused && error.message.includes(server.origin)
+  })
+  const path = join(identityFolder(dataDir), 'identity.json')
+  await chmod(path, 0o644)
+  await assert.rejects(enrol(t, server, dataDir, null), /read by others/)
+  await chmod(path, 0o600)
+  const { privateKey } = JSON.parse(await readFile(path, 'utf8')).keys as { privateKey: string }
+  await writeFile(path, (await readFile(path, 'utf8')).replace(privateKey, `${privateKey.slice(0, -4)}AAAA`))
+  await assert.rejects(enrol(t, server, dataDir, null), /damaged/)
+  assert.equal(other.requests.length, 0)
+})
+
+test('without a token, and with a wrong one, the worker says how to get one', async (t) => {
+  const server = await openServer(t)
+  const dataDir = join(await makeTestFolder(t), 'worker')
+  await assert.rejects(enrol(t, server, dataDir, null), /hivesync worker enrol/)
+  await assert.rejects(enrol(t, server, dataDir, 'wrong'), /wrong, used or expired/)
+})
+
+test('a server that is not there yet is waited for', async (t) => {
+  const server = await openServer(t)
+  let refusals = 2
+  server.intercept = () => (refusals-- > 0 ? 'hang up' : undefined)
+  const dataDir = join(await makeTestFolder(t), 'worker')
+  assert.equal((await enrol(t, server, dataDir, server.enrolmentToken)).name, 'edge')
+  assert.equal(server.requests.length, 3)
+})
