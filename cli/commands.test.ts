@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict'
 import test from 'node:test'
+import { listJobs } from '@hivesync/contracts/jobs.ts'
+import { listProjects } from '@hivesync/contracts/projects.ts'
 import { startPeer } from '../sdk/test-support/peer.ts'
 import { idOf, jobOf, project } from '../sdk/test-support/samples.ts'
 import { commands } from './commands.ts'
@@ -112,7 +114,7 @@ test('search prints path:line: excerpt, and marks what was searched for on a ter
   const env = { HIVESYNC_CLI_TOKEN: 'hs_key', HIVESYNC_CLI_SERVER: peer.url }
   assert.equal((await home.run(['search', 'needle'], { env })).stdout, 'src/a.ts:7: const Needle = 1\n')
   const colored = await home.run(['search', 'needle'], { env, tty: { stdout: true } })
-  assert.match(colored.stdout, /const \u001b\[1mNeedle\u001b\[22m = 1/)
+  assert.ok(colored.stdout.includes('const \u001b[1mNeedle\u001b[22m = 1'))
 })
 
 test('worker enrol prints the one command for the other machine', async () => {
@@ -130,8 +132,6 @@ test('the project is the one that is named, the default, or the only one; otherw
   await using peer = await startPeer()
   await using home = await makeCliHome()
   serveEverything(peer)
-  const { listJobs } = await import('@hivesync/contracts/jobs.ts')
-  const { listProjects } = await import('@hivesync/contracts/projects.ts')
   const asked: string[] = []
   peer.on(listJobs, ({ params }) => {
     asked.push(params.projectId)

@@ -59,12 +59,13 @@ export function describeFailure(error: unknown): Failure {
     }
   }
   if (error instanceof HiveSyncError) {
+    const fields = error.fields.filter(({ message }) => message !== error.detail)
     return {
       code: error.code,
       message: error.title,
       ...optional('detail', error.detail),
       ...optional('hint', hintFor(error)),
-      ...(error.fields.length === 0 ? {} : { fields: error.fields }),
+      ...(fields.length === 0 ? {} : { fields }),
       ...optional('status', error.status),
       ...optional('requestId', error.requestId),
       ...optional('retryAfterSeconds', error.retryAfterSeconds),
@@ -76,7 +77,8 @@ export function describeFailure(error: unknown): Failure {
 }
 
 function hintFor(error: HiveSyncError): string | undefined {
-  const hint = hints[error.code]
+  const isBadId = error.code === 'invalid_request' && error.fields.some(({ path }) => path.startsWith('params/'))
+  const hint = isBadId ? 'That is not an id; ids are listed by `hivesync job ls` and the like' : hints[error.code]
   if (error.retryAfterSeconds === null) return hint
   const wait = `Try again in ${error.retryAfterSeconds} s`
   return hint === undefined ? wait : `${wait}. ${hint}`

@@ -1,8 +1,9 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { cancelJob, getJob, type Job } from '@hivesync/contracts/jobs.ts'
-import { type Client, HiveSyncError, type JobEvent, watchJobEvents } from '@hivesync/sdk'
+import { type Client, HiveSyncError, type JobEvent, type Reconnect, watchJobEvents } from '@hivesync/sdk'
 import type { Workbench } from './context.ts'
 import { exitCode } from './exit-codes.ts'
+import { whyLines } from './job-lines.ts'
 
 export interface Followed {
   job: Job
@@ -14,6 +15,8 @@ export const cancelOnInterruptOption = {
   type: 'boolean',
   summary: 'Ctrl-C cancels the job instead of detaching from it',
 } as const
+
+const explainAfterMs = 1000
 
 export const interruptNote = 'Ctrl-C detaches: the job goes on. A second Ctrl-C within 2 s cancels it.'
 
@@ -29,9 +32,13 @@ export async function followJob(
 ): Promise<Followed> {
   const interrupts = watchInterrupts(workbench)
   const { first } = interrupts
+  const stopExplaining = explainWaiting(workbench, client, job)
   try {
-    const onReconnect = (): void => void workbench.terminal.note('The connection was lost; reconnecting…')
+    const onReconnect = ({ failures }: Reconnect): void => {
+      if (failures === 1) void workbench.terminal.note('The connection was lost; reconnecting…')
+    }
     for await (const event of watchJobEvents(client, job.id, { signal: first, onReconnect })) {
+      if (event.type !== 'state' || event.data.state !== 'queued') stopExplaining()
       await options.onEvent(event)
       if (first.aborted) break
     }
@@ -39,6 +46,7 @@ export async function followJob(
   } catch (error) {
     if (!first.aborted) throw error
   } finally {
+    stopExplaining()
     if (!first.aborted) interrupts.close()
   }
   try {
@@ -53,6 +61,25 @@ export async function followJob(
   } finally {
     interrupts.close()
   }
+}
+
+/** Says why a job still waits after a second, and what would help, unless it has begun by then. */
+function explainWaiting(workbench: Workbench, client: Client, job: Job): () => void {
+  const stopped = new AbortController()
+  const { signal } = stopped
+  async function explain(): Promise<void> {
+    await delay(explainAfterMs, undefined, { signal })
+    const now = await client.call(getJob, { params: { jobId: job.id }, signal })
+    const reason = now.waitingFor?.reason
+    // Waiting for one's turn or for the next poll of a worker needs no explanation.
+    if (reason !== undefined && reason !== 'turn' && reason !== 'delivery')
+      await workbench.terminal.note(...whyLines(now))
+  }
+  explain().catch((error: unknown) => {
+    // What keeps us from asking keeps the stream from coming, too, and is told there; a stop is no fault.
+    if (!signal.aborted && !(error instanceof HiveSyncError)) throw error
+  })
+  return () => stopped.abort()
 }
 
 async function cancel(workbench: Workbench, client: Client, job: Job): Promise<Followed> {

@@ -55,8 +55,9 @@ export function jobLines(job: Job, nowMs: number): Line[] {
     ['took', durationOf(job, nowMs) || undefined],
     ['expires', isFinal(job.state) ? undefined : formatAge(job.expiresAt, nowMs)],
     ['project', job.projectId],
+    ...resultFields(job),
   ])
-  return [...lines, ...whyLines(job), ...resultLines(job)]
+  return [...lines, ...whyLines(job)]
 }
 
 /** Why a job waits, or how it ended when it did not succeed. */
@@ -72,20 +73,24 @@ export function whyLines(job: Job): Line[] {
 
 /** The result of an ingest as a summary; of another kind, its members. */
 export function resultLines(job: Job): Line[] {
-  const { result } = job
+  return fieldLines(resultFields(job))
+}
+
+function resultFields({ kind, result }: Job): [name: string, value: string | undefined][] {
   if (result === null) return []
-  if (job.kind !== 'ingest') {
-    return fieldLines(
-      Object.entries(result).map(([name, value]) => [name, typeof value === 'string' ? value : JSON.stringify(value)]),
-    )
+  if (kind !== 'ingest') {
+    return Object.entries(result).map(([name, value]) => [
+      name,
+      typeof value === 'string' ? value : JSON.stringify(value),
+    ])
   }
-  return fieldLines([
+  return [
     ['commit', text(result.commit)],
     ['branch', text(result.branch)],
     ['files', typeof result.files === 'number' ? formatCount(result.files) : undefined],
     ['bytes', typeof result.bytes === 'number' ? formatBytes(result.bytes) : undefined],
     ['languages', languagesOf(result.languages)],
-  ])
+  ]
 }
 
 function text(value: unknown): string | undefined {

@@ -1,7 +1,6 @@
 import type { Job } from '@hivesync/contracts/jobs.ts'
 import type { JobEvent } from '@hivesync/sdk'
 import type { Followed } from './follow-job.ts'
-import { whyLines } from './job-lines.ts'
 import type { Machine } from './machine.ts'
 import { createProgress } from './progress.ts'
 import type { Terminal } from './terminal.ts'
@@ -18,10 +17,6 @@ export function createJobProgress(terminal: Terminal, machine: Machine): JobProg
   const progress = createProgress(terminal, machine)
   return {
     async start(job) {
-      const { waitingFor } = job
-      // Waiting for one's turn needs no explanation; anything else does, and what would help.
-      const isOrdinary = waitingFor === undefined || waitingFor.reason === 'turn' || waitingFor.reason === 'delivery'
-      if (!isOrdinary) await terminal.note(...whyLines(job))
       if (job.state === 'queued') await progress.show({ phase: 'queued', percent: null, message: null })
     },
     async onEvent(event) {

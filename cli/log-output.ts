@@ -18,7 +18,8 @@ export function createLogOutput(terminal: Terminal, after: number): LogOutput {
   async function remark(text: string): Promise<void> {
     if (!atLineStart.stderr) await terminal.writeOutput('stderr', '\n')
     atLineStart.stderr = true
-    await terminal.writeOutput('stderr', `[hivesync] ${text.replace(/\n$/, '')}\n`)
+    // The worker's remarks come with this mark, the server's without.
+    await terminal.writeOutput('stderr', `[hivesync] ${text.replace(/^\[hivesync\] /, '').replace(/\n$/, '')}\n`)
   }
 
   return {

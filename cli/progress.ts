@@ -70,7 +70,7 @@ function stepLine(step: Step, frame: string, elapsedMs: number, columns = 80): L
   const { phase, percent, message } = step
   const filled = percent === null ? 0 : Math.round((percent / 100) * barWidth)
   const bar: Styled[] =
-    percent === null ? [] : [{ style: 'cyan', text: '━'.repeat(filled) }, dim('━'.repeat(barWidth - filled))]
+    percent === null ? [] : [{ style: 'cyan', text: '━'.repeat(filled) }, dim('─'.repeat(barWidth - filled))]
   const figures = percent === null ? '' : ` ${String(percent).padStart(3)}%`
   const head = `${frame} ${phase.padEnd(10)} `
   const time = ` ${formatDuration(elapsedMs)} `

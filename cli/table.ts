@@ -12,10 +12,10 @@ export function tableLines(headings: readonly string[], rows: readonly (readonly
   const room = columns === undefined ? Number.POSITIVE_INFINITY : Math.max(10, columns - lastColumnStart)
   const toLine = (row: readonly Cell[]): Line =>
     row.flatMap((cell, index): Cell[] => {
-      if (index === row.length - 1) return [cut(cell, room)]
+      if (index === row.length - 1) return [index === widths.length - 1 ? cut(cell, room) : cell]
       return [cell, ' '.repeat((widths[index] ?? 0) - widthOf(cell) + 2)]
     })
-  return [toLine(headings.map((heading) => dim(heading))), ...rows.map(toLine)]
+  return [toLine(headings.map((heading) => dim(heading))), ...rows.map((row) => toLine(withoutEmptyEnd(row)))]
 }
 
 /** `name  value` pairs, the names aligned and dim. */
@@ -23,6 +23,11 @@ export function fieldLines(fields: readonly (readonly [name: string, value: Cell
   const shown = fields.filter((field): field is [string, Cell] => field[1] !== undefined)
   const width = Math.max(0, ...shown.map(([name]) => name.length))
   return shown.map(([name, value]) => ['  ', dim(name.padEnd(width + 2)), value])
+}
+
+/** Spaces at the end of a line are only noise where it is copied. */
+function withoutEmptyEnd(row: readonly Cell[]): readonly Cell[] {
+  return row.slice(0, row.findLastIndex((cell) => textOf(cell) !== '') + 1)
 }
 
 function textOf(cell: Cell): string {

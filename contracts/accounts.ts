@@ -67,3 +67,30 @@ export const getMe = endpoint({
   reply: User,
   errors: ['user_not_found'],
 })
+
+const page = (name: string, path: string, produces: string, summary: string) =>
+  endpoint({
+    name,
+    summary,
+    method: 'GET',
+    path,
+    access: 'public',
+    limit: 'read',
+    status: 200,
+    reply: null,
+    produces,
+    errors: ['not_found'],
+  })
+export const getSetupPage = page(
+  'getSetupPage',
+  '/setup',
+  'text/html',
+  'The page behind the setup link; gone once the server is set up',
+)
+export const getSetupScript = page(
+  'getSetupScript',
+  '/setup/setup.js',
+  'text/javascript',
+  'The script of the setup page',
+)
+export const getSetupStyle = page('getSetupStyle', '/setup/setup.css', 'text/css', 'The style of the setup page')

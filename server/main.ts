@@ -15,7 +15,7 @@ import { migrate } from './platform/db/migrate.ts'
 import { readLocalSecret } from './platform/local-secret.ts'
 import { createLogger } from './platform/logger.ts'
 import { createRandom } from './platform/random.ts'
-import { closeIndexes } from './search/search.ts'
+import { closeIndexes, sweepIndexes } from './search/search.ts'
 
 export interface Server {
   readonly ctx: Context
@@ -34,6 +34,8 @@ export async function startServer(config: Config, log = createLogger(process.std
   const setupToken = await ensureSetupToken(ctx)
   await importPharosToken(ctx)
   await extendLeases(ctx)
+  // Before any claim: after a restored backup a fencing token may be given out again while an old index of that number lies there.
+  await sweepIndexes(ctx)
   const app = createApp(ctx)
   await app.listen({ host: config.host, port: config.port })
   const stopBackground = startBackground(ctx)
@@ -90,5 +92,11 @@ export async function serveUntilStopped(config: Config): Promise<Server> {
 }
 
 function setupHint(url: string, token: string): string {
-  return `\nNobody has an account yet. Create the first one, the admin's:\n\n  npx hivesync setup --server ${url} --setup-token ${token}\n\n`
+  return `
+Nobody has an account yet. Create the first one, the admin's, in a browser or on the command line:
+
+  ${url}/setup#${token}
+  npx hivesync setup --server ${url} --setup-token ${token}
+
+`
 }

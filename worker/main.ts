@@ -52,7 +52,11 @@ export async function runWorker(options: WorkerOptions = {}): Promise<number> {
   }
   const stopping = hearSignals(log, options)
   try {
-    await makeDataFolder(config.dataDir)
+    for (const name of await makeDataFolder(config.dataDir)) {
+      const reason =
+        'jobs of a root worker run as other users, who cannot pass this folder: no repository can be ingested'
+      log.error('folder_closed', { name, reason, fix: `chmod o+x ${name}` })
+    }
     // Two workers with one identity would take each other's silence about a lease for its loss.
     const lockPath = join(identityFolder(config.dataDir), 'lock')
     return await withMirrorLock(lockPath, stopping.drain, () => work({ config, clock, random, log, ...stopping }))

@@ -9,7 +9,7 @@ import { readJobFiles } from '../job-files.ts'
 import { whyLines } from '../job-lines.ts'
 import { createLogOutput } from '../log-output.ts'
 import { projectOption, requireProject } from '../project-choice.ts'
-import type { Line, Terminal } from '../terminal.ts'
+import { dim, type Line, type Terminal } from '../terminal.ts'
 import { parseCount, parseMebibytes, parseSeconds } from '../units.ts'
 
 const limitOptions = {
@@ -78,7 +78,7 @@ export const run = defineCommand({
         lines: [`Queued job ${submitted.id}. Its output: hivesync job logs -f ${submitted.id}`],
       }
     }
-    await explainStart(terminal, submitted)
+    if (terminal.isLive) await terminal.note(dim(`job ${submitted.id}`))
     const output = terminal.json ? collectOutput() : streamOutput(terminal)
     const cancelOnInterrupt = options['cancel-on-interrupt']
     const followed = await followJob(context, client, submitted, { onEvent: output.onEvent, cancelOnInterrupt })
@@ -87,13 +87,6 @@ export const run = defineCommand({
     return { json: { ...followed, ...output.collected }, exitCode: exitCodeOf(followed) }
   },
 })
-
-async function explainStart(terminal: Terminal, job: Job): Promise<void> {
-  const isOrdinary =
-    job.waitingFor === undefined || job.waitingFor.reason === 'turn' || job.waitingFor.reason === 'delivery'
-  if (!isOrdinary) await terminal.note(`Job ${job.id} waits`, ...whyLines(job))
-  else if (terminal.isLive) await terminal.note({ style: 'dim', text: `job ${job.id}` })
-}
 
 function streamOutput(terminal: Terminal) {
   const log = createLogOutput(terminal, -1)
@@ -133,7 +126,8 @@ function exitCodeOf(followed: Followed): number {
 function failureLines(job: Job): Line[] {
   const code = commandExitCode(job)
   if (code !== undefined && code !== 0) return []
-  return [[{ style: 'red', text: `The job ${job.state}` }], ...whyLines(job)]
+  const reasons = whyLines(job)
+  return reasons.length > 0 ? reasons : [`  the job ${job.state}`]
 }
 
 function readVariables(given: readonly string[]): Record<string, string> | undefined {

@@ -4,9 +4,9 @@ import type { Actor } from '../platform/actor.ts'
 import type { Context } from '../platform/context.ts'
 import { isEqualSecret, sha256Hex } from '../platform/crypto/hash.ts'
 import { AppError } from '../platform/errors.ts'
+import { auditRefusal } from './audit-refusal.ts'
 import { insertAccount, type NewAccount, preparePassword, refuseTakenNames } from './new-account.ts'
 import { completeSetup, findSetup, storeSetupToken } from './queries.ts'
-import { auditRefusal } from './refused.ts'
 import { getUser } from './user.ts'
 
 /**

@@ -3,11 +3,10 @@ import { recordAudit } from '../audit/audit.ts'
 import type { Actor } from '../platform/actor.ts'
 import type { Context } from '../platform/context.ts'
 import { AppError } from '../platform/errors.ts'
-import { requireProject } from '../projects/projects.ts'
 import { moveCounters } from './counters.ts'
 import { finishJob } from './end.ts'
 import { recordEvents } from './events.ts'
-import { deleteQueued, insertQueued, lockJob, setJob } from './queries.ts'
+import { deleteQueued, getProjectOf, insertQueued, lockJob, setJob } from './queries.ts'
 import { isFinal, requireJob, toJob } from './read.ts'
 import { takePlace } from './submit.ts'
 
@@ -15,11 +14,13 @@ import { takePlace } from './submit.ts'
 export async function cancelJob(ctx: Context, actor: Actor, jobId: string): Promise<Job> {
   const job = await ctx.db.transaction(async (tx) => {
     await requireJob(tx, actor, jobId, 'jobs:write')
-    const wasQueued = await deleteQueued(tx, jobId)
+    const wasFound = await deleteQueued(tx, jobId)
     const row = await lockJob(tx, jobId)
     if (row === undefined) throw new AppError('job_not_found', { jobId })
     if (row.state === 'canceled') return row
     if (isFinal(row.state)) throw new AppError('job_finished', { jobId, state: row.state })
+    // Its attempt may have ended and queued it again between the two statements (READ COMMITTED): it must not wait on, canceled only in name.
+    const wasQueued = wasFound || (row.state === 'queued' && (await deleteQueued(tx, jobId)))
     if (wasQueued) {
       await moveCounters(tx, { teamId: row.teamId, projectId: row.projectId, kind: row.kind, waiting: -1, running: 0 })
       return finishJob(ctx, tx, actor, row, { state: 'canceled' })
@@ -36,15 +37,16 @@ export async function cancelJob(ctx: Context, actor: Actor, jobId: string): Prom
     return setJob(tx, jobId, { cancelRequestedAt: now })
   })
   ctx.bus.publish(`job:${jobId}`)
+  // A claim passes over a team whose share is being changed, as it was here: look again.
+  ctx.bus.publish('jobs')
   return toJob(job)
 }
 
 /** Queues an ended job again with fresh budgets; it takes a place in the queue like a new one. Its attempts and log go on. */
 export async function retryJob(ctx: Context, actor: Actor, jobId: string): Promise<Job> {
   const job = await ctx.db.transaction(async (tx) => {
-    const { projectId } = await requireJob(tx, actor, jobId, 'jobs:write')
-    const project = await requireProject(tx, actor, projectId, 'jobs:write')
-    if (project.archivedAt !== null) throw new AppError('project_archived', { projectId })
+    const project = await getProjectOf(tx, await requireJob(tx, actor, jobId, 'jobs:write'))
+    if (project.archivedAt !== null) throw new AppError('project_archived', { projectId: project.id })
     const before = await lockJob(tx, jobId)
     if (before === undefined) throw new AppError('job_not_found', { jobId })
     if (!isFinal(before.state)) throw new AppError('job_not_finished', { jobId })
@@ -57,6 +59,7 @@ export async function retryJob(ctx: Context, actor: Actor, jobId: string): Promi
       uncountedAttempts: before.attempt,
       infrastructureFailures: 0,
       expiresAt: now + before.ttlSeconds * 1000,
+      startedAt: null,
       finishedAt: null,
       result: null,
       error: null,

@@ -1,6 +1,6 @@
 import { type Insertable, sql } from 'kysely'
 import type { Db } from '../platform/db/db.ts'
-import { forUpdateSkipLocked } from '../platform/db/dialect.ts'
+import { forUpdate, forUpdateSkipLocked } from '../platform/db/dialect.ts'
 import type { Schema } from '../platform/db/schema.ts'
 
 export interface Candidate {
@@ -8,6 +8,19 @@ export interface Candidate {
   projectId: string
   teamId: string
   kind: string
+}
+
+/** Those of the workers that may have work at this moment: one revoked or draining since it began to poll gets none. Locked, so that a revocation sees what was claimed before it. */
+export async function listAbleWorkers(tx: Db, workerIds: readonly string[], now: number): Promise<Set<string>> {
+  const able = tx
+    .selectFrom('workers')
+    .select('id')
+    .where('id', 'in', workerIds)
+    .where('revokedAt', 'is', null)
+    .where('drainingAt', 'is', null)
+    .where((eb) => eb.or([eb('expiresAt', 'is', null), eb('expiresAt', '>', now)]))
+    .orderBy('id')
+  return new Set((await forUpdate(tx, able).execute()).map((worker) => worker.id))
 }
 
 /** Teams with waiting jobs and room to run them, least served first, locked; a team that another claim holds is passed over. Relies on team_shares_ready. */

@@ -6,6 +6,7 @@ import {
   deleteQueuedJobs,
   insertAttempts,
   insertLeases,
+  listAbleWorkers,
   listCandidates,
   listReadyTeams,
   listWaitingLabels,
@@ -37,8 +38,11 @@ const maxTeams = 1000
 export async function claim(ctx: Context, demand: Demand): Promise<Map<string, Claim[]>> {
   return ctx.db.transaction(async (tx) => {
     const now = ctx.clock.now()
-    const shares = await shareOut(tx, demand, now)
     const claims = new Map<string, Claim[]>()
+    const able = await listAbleWorkers(tx, [...new Set(demand.slots)], now)
+    const slots = demand.slots.filter((workerId) => able.has(workerId))
+    if (slots.length === 0) return claims
+    const shares = await shareOut(tx, { ...demand, slots }, now)
     const taken = shares.flatMap((share) => share.taken)
     if (taken.length === 0) return claims
     await countTaken(tx, shares)
@@ -46,7 +50,7 @@ export async function claim(ctx: Context, demand: Demand): Promise<Map<string, C
       tx,
       taken.map((candidate) => candidate.jobId),
     )
-    const assigned = taken.map((candidate, i) => ({ ...candidate, workerId: demand.slots[i] ?? '' }))
+    const assigned = taken.map((candidate, i) => ({ ...candidate, workerId: slots[i] ?? '' }))
     for (const { workerId, claim } of await lease(tx, assigned, now))
       claims.set(workerId, [...(claims.get(workerId) ?? []), claim])
     return claims

@@ -9,8 +9,9 @@ import { AppError } from '../platform/errors.ts'
 import { dropIndex, prepareIndex } from '../search/search.ts'
 import { closeLease, finishJob, requeueJob, verdictOn } from './end.ts'
 import { requireIngestResult } from './ingest-result.ts'
-import { requireLease } from './lease.ts'
+import { beginAttempt, findLease, readToken } from './lease.ts'
 import { type JobRow, type LeaseRow, lockJob } from './queries.ts'
+import { isFinal } from './read.ts'
 
 export type Completion = BodyOf<typeof contract>
 interface Outcome {
@@ -30,34 +31,36 @@ export async function completeLease(
 ): Promise<Outcome> {
   const hash = sha256Hex(JSON.stringify(completion))
   const index = await prepare(ctx, actor, token, completion)
-  let replaced: number | null = null
-  const outcome = await ctx.db.transaction(async (tx) => {
-    const earlier = await findAccepted(tx, actor, token, hash)
-    if (earlier !== undefined) return earlier
-    const lease = await requireLease(ctx, tx, actor, token)
+  const { outcome, replaced } = await ctx.db.transaction(async (tx) => {
+    const lease = await findLease(ctx, tx, actor, token)
+    // Looked for only now: the same completion, sent twice at once, waited here for the lease that its twin has ended.
+    if (lease === undefined) return { outcome: await requireAccepted(tx, actor, token, hash), replaced: null }
     const job = await lockJob(tx, lease.jobId)
     if (job === undefined) throw new Error('a lease without a job')
-    const ended = await end(ctx, tx, actor, job, lease, completion, hash)
-    replaced = index !== undefined && ended.state === 'succeeded' ? await publish(ctx, tx, actor, lease, index) : null
-    return ended
+    const outcome = await end(ctx, tx, actor, job, lease, completion, hash)
+    return { outcome, replaced: index === undefined ? null : await publish(ctx, tx, actor, lease, index) }
   })
   ctx.bus.publish(`job:${outcome.jobId}`)
   ctx.bus.publish('jobs')
-  if (index !== undefined) await discard(ctx, index.projectId, outcome.state === 'succeeded' ? replaced : Number(token))
+  // An index prepared for a lease that was lost meanwhile is not dropped here, for its twin may have published it: the sweep knows.
+  if (index !== undefined) await discard(ctx, index.projectId, replaced)
   return outcome
 }
 
-/** A completion that was accepted before: same worker, same token, same content. */
-async function findAccepted(tx: Db, actor: Actor, token: string, hash: string): Promise<Outcome | undefined> {
-  return tx
+/** The answer to a completion that was accepted before (same worker, same token, same content); to any other `lease_lost`. */
+async function requireAccepted(tx: Db, actor: Actor, token: string, hash: string): Promise<Outcome> {
+  const job = await tx
     .selectFrom('jobs')
     .innerJoin('jobAttempts', 'jobAttempts.jobId', 'jobs.id')
-    .select(['jobs.id as jobId', 'jobs.state'])
-    .where('jobAttempts.token', '=', Number(token))
+    .select(['jobs.id', 'jobs.state'])
+    .where('jobAttempts.token', '=', readToken(token))
     .where('jobAttempts.workerId', '=', actor.id ?? '')
     .whereRef('jobs.completedToken', '=', 'jobAttempts.token')
     .where('jobs.completionHash', '=', hash)
     .executeTakeFirst()
+  if (job === undefined) throw new AppError('lease_lost', { token })
+  // A job that this completion did not end was queued by it, wherever its next attempt has got to since.
+  return { jobId: job.id, state: isFinal(job.state) ? job.state : 'queued' }
 }
 
 async function end(
@@ -75,9 +78,16 @@ async function end(
     if (!(await closeLease(ctx, tx, lease, { outcome, error, receipt }, waiting)))
       throw new AppError('lease_lost', { token: lease.token })
   }
+  const isWork = outcome === 'succeeded' || outcome === 'failed'
+  // Whoever reports of work has begun it: unstarted attempts cost nothing, and one that fails at no cost would be tried for ever.
+  const tried = isWork && lease.phase === 'dispatched' ? await beginAttempt(tx, lease, ctx.clock.now()) : job
   if (outcome === 'succeeded') {
     await close(0)
-    await finishJob(ctx, tx, actor, job, { state: 'succeeded', result: completion.result ?? {}, completion: accepted })
+    await finishJob(ctx, tx, actor, tried, {
+      state: 'succeeded',
+      result: completion.result ?? {},
+      completion: accepted,
+    })
     return { jobId: job.id, state: 'succeeded' }
   }
   // Asked to stop, it may still have failed first or been given back: what was asked for decides.
@@ -93,7 +103,7 @@ async function end(
     await requeueJob(ctx, tx, job, 'returned', 0, { uncountedAttempts, completion: accepted })
     return { jobId: job.id, state: 'queued' }
   }
-  const verdict = verdictOn(job, { infrastructure: completion.infrastructure === true }, ctx.random.fraction())
+  const verdict = verdictOn(tried, { infrastructure: completion.infrastructure === true }, ctx.random.fraction())
   await close(verdict.retry ? 1 : 0)
   if (verdict.retry) {
     await requeueJob(ctx, tx, job, error?.code ?? 'failed', verdict.delayMs, {
@@ -128,7 +138,7 @@ async function prepare(
     .selectFrom('jobLeases')
     .innerJoin('jobs', 'jobs.id', 'jobLeases.jobId')
     .select(['jobLeases.projectId', 'jobLeases.kind', 'jobs.input'])
-    .where('jobLeases.token', '=', Number(token))
+    .where('jobLeases.token', '=', readToken(token))
     .where('jobLeases.workerId', '=', actor.id ?? '')
     .executeTakeFirst()
   if (lease === undefined || lease.kind !== 'ingest' || completion.outcome !== 'succeeded') return undefined

@@ -22,16 +22,17 @@ export async function ensureCounters(tx: Db, project: { id: string; teamId: stri
 }
 
 /**
- * Counts one more waiting job of the team. A team that was idle joins at the smallest pass of those waiting: it must not
- * spend credit saved up while it asked for nothing (stride scheduling, Waldspurger 1995, "dynamic client participation").
+ * Counts one more waiting job of the team. A team that asked for nothing joins at the smallest pass of those it competes with, and when nobody
+ * is ready at the largest pass given out: it must not spend credit saved up meanwhile, nor leave others to work off theirs (stride
+ * scheduling, Waldspurger 1995, "dynamic client participation"; at the end of a busy period start-time fair queueing, Goyal 1996).
  */
 export async function addWaitingShare(tx: Db, teamId: string): Promise<void> {
-  const smallest = sql<number>`coalesce((select min(ready.pass) from team_shares ready where ready.waiting > 0 and ready.running < ready.max_running), pass)`
+  const smallest = sql<number>`coalesce((select min(ready.pass) from team_shares ready where ready.waiting > 0 and ready.running < ready.max_running), (select max(served.pass) from team_shares served), 0)`
   await tx
     .updateTable('teamShares')
     .set((eb) => ({
       waiting: eb('waiting', '+', 1),
-      pass: sql<number>`case when waiting = 0 and running = 0 then ${greatest(tx, sql<number>`pass`, smallest)} else pass end`,
+      pass: sql<number>`case when waiting = 0 then ${greatest(tx, sql<number>`pass`, smallest)} else pass end`,
     }))
     .where('teamId', '=', teamId)
     .execute()

@@ -1,6 +1,7 @@
 import type { Claim } from '@hivesync/contracts/worker-protocol.ts'
 import type { Context } from '../platform/context.ts'
 import { claim } from './claim.ts'
+import { returnClaims } from './reap.ts'
 
 /** A worker that waits for work. */
 export interface Poll {
@@ -12,7 +13,7 @@ export interface Poll {
 }
 
 export interface Dispatcher {
-  /** Resolves with jobs as soon as there are any, or with none when `waitMs` is over or the signal aborts. A worker's newer poll ends its older one. */
+  /** Resolves with jobs as soon as there are any, or with none when `waitMs` is over (after at least one look) or the signal aborts. A worker's newer poll ends its older one. */
   wait(poll: Poll, waitMs: number, signal: AbortSignal): Promise<Claim[]>
   /** Resolves when `waitMs` is over, the signal aborts or the dispatcher closes: the wait of a worker that must not get work. */
   idle(waitMs: number, signal: AbortSignal): Promise<void>
@@ -21,14 +22,22 @@ export interface Dispatcher {
 
 interface Waiting {
   poll: Poll
-  answer(claims: Claim[]): void
-  fail(error: unknown): void
+  /** A claim for it is under way: its outcome must be awaited, for jobs may already be leased to this worker. */
+  isClaiming: boolean
+  hasLooked: boolean
+  /** Its time is up: answered by the look under way, or the first one. */
+  isOver: boolean
+  /** Nobody listens any more: what is claimed for it goes back. */
+  isGone: boolean
+  settled: PromiseWithResolvers<Claim[]>
 }
 
 /** Polls and submissions of this span are served by one claim: fewer transactions, and teams are weighed against each other. */
 const gatherMs = 2
 /** Replicas cannot hear each other's submissions, and delayed retries come due silently: look again this often. */
 const lookAgainMs = 1000
+/** Slots served by one claim: a bigger transaction keeps others waiting, and its rows outgrow the parameters of a statement (SQLite: 32,766). */
+const maxSlots = 100
 
 /** The only claimant of this process. It wakes on news of claimable jobs and looks again each second, so lost news costs a second, never a job. */
 export function createDispatcher(ctx: Context): Dispatcher {
@@ -37,6 +46,7 @@ export function createDispatcher(ctx: Context): Dispatcher {
   let gathering: NodeJS.Timeout | undefined
   let running = false
   let again = false
+  let isClosed = false
 
   const wake = (): void => {
     if (waiting.size === 0) return
@@ -56,49 +66,80 @@ export function createDispatcher(ctx: Context): Dispatcher {
     wake()
   }
 
-  async function serve(group: Waiting[]): Promise<void> {
+  async function serve(entries: readonly Waiting[]): Promise<void> {
+    // While other groups were served, some may have hung up.
+    const group = entries.filter(isWaiting)
     const [first] = group
     if (first === undefined) return
+    for (const member of group) member.isClaiming = true
+    const { kinds, labels, teamId } = first.poll
+    const slots = slotsInTurn(group).slice(0, maxSlots)
+    let claims: Map<string, Claim[]>
     try {
-      const { kinds, labels, teamId } = first.poll
-      const claims = await claim(ctx, { kinds, labels, teamId, slots: slotsInTurn(group) })
-      // A worker that hung up meanwhile does not start its lease in time, and the job returns without costing an attempt.
-      for (const member of group) {
-        const own = claims.get(member.poll.workerId)
-        if (own !== undefined) member.answer(own)
-      }
+      claims = await claim(ctx, { kinds, labels, teamId, slots })
     } catch (error) {
-      for (const member of group) member.fail(error)
+      for (const member of group) fail(member, error)
+      return
     }
+    if ([...claims.values()].flat().length === slots.length) again = true
+    for (const member of group) await deliver(member, claims.get(member.poll.workerId) ?? [])
+  }
+
+  async function deliver(member: Waiting, claims: Claim[]): Promise<void> {
+    member.isClaiming = false
+    member.hasLooked = true
+    if (member.isGone) {
+      // Else the jobs would wait for nobody until their leases run out. What is lost on the wire still does.
+      await returnClaims(ctx, claims)
+      settle(member, [])
+    } else if (claims.length > 0 || member.isOver) settle(member, claims)
+  }
+
+  const isWaiting = (entry: Waiting): boolean => waiting.get(entry.poll.workerId) === entry
+
+  function forget(entry: Waiting): void {
+    if (isWaiting(entry)) waiting.delete(entry.poll.workerId)
+  }
+
+  function settle(entry: Waiting, claims: Claim[]): void {
+    forget(entry)
+    entry.settled.resolve(claims)
+  }
+
+  function fail(entry: Waiting, error: unknown): void {
+    forget(entry)
+    entry.settled.reject(error)
+  }
+
+  function timeOut(entry: Waiting): void {
+    entry.isOver = true
+    if (!entry.isClaiming && (entry.hasLooked || isClosed)) settle(entry, [])
+  }
+
+  function hangUp(entry: Waiting): void {
+    entry.isGone = true
+    if (!entry.isClaiming) settle(entry, [])
   }
 
   return {
-    wait: (poll, waitMs, signal) =>
-      new Promise((resolve, reject) => {
-        waiting.get(poll.workerId)?.answer([])
-        const end = (): void => {
-          clearTimeout(timeout)
-          signal.removeEventListener('abort', giveUp)
-          if (waiting.get(poll.workerId) === entry) waiting.delete(poll.workerId)
-        }
-        const answer = (claims: Claim[]): void => {
-          end()
-          resolve(claims)
-        }
-        const giveUp = (): void => answer([])
-        const entry: Waiting = {
-          poll,
-          answer,
-          fail: (error) => {
-            end()
-            reject(error)
-          },
-        }
-        const timeout = setTimeout(giveUp, waitMs)
-        signal.addEventListener('abort', giveUp)
-        waiting.set(poll.workerId, entry)
-        wake()
-      }),
+    async wait(poll, waitMs, signal) {
+      if (isClosed || signal.aborted) return []
+      const older = waiting.get(poll.workerId)
+      if (older !== undefined) hangUp(older)
+      const settled = Promise.withResolvers<Claim[]>()
+      const entry = { poll, isClaiming: false, hasLooked: false, isOver: false, isGone: false, settled }
+      waiting.set(poll.workerId, entry)
+      const timeout = setTimeout(() => timeOut(entry), waitMs)
+      const onAbort = (): void => hangUp(entry)
+      signal.addEventListener('abort', onAbort)
+      wake()
+      try {
+        return await settled.promise
+      } finally {
+        clearTimeout(timeout)
+        signal.removeEventListener('abort', onAbort)
+      }
+    },
     idle: (waitMs, signal) =>
       new Promise((resolve) => {
         const end = (): void => {
@@ -107,16 +148,17 @@ export function createDispatcher(ctx: Context): Dispatcher {
           signal.removeEventListener('abort', end)
           resolve()
         }
-        const timeout = setTimeout(end, waitMs)
+        const timeout = setTimeout(end, isClosed || signal.aborted ? 0 : waitMs)
         idling.add(end)
         signal.addEventListener('abort', end)
       }),
     close() {
+      isClosed = true
       unsubscribe()
       for (const end of [...idling]) end()
       clearInterval(timer)
       clearTimeout(gathering)
-      for (const entry of [...waiting.values()]) entry.answer([])
+      for (const entry of [...waiting.values()]) timeOut(entry)
     },
   }
 }

@@ -35,18 +35,12 @@ export async function readIngestStatus(
     .where('projectId', '=', projectId)
     .where('kind', '=', 'ingest')
     .executeTakeFirst()
-  const online = await db
-    .selectFrom('workers')
-    .select('id')
-    .where('revokedAt', 'is', null)
-    .where('lastSeenAt', '>', now - workerAwayMs)
-    .limit(1)
-    .executeTakeFirst()
   const silent =
     current !== undefined &&
     current.leasePhase === 'started' &&
     current.expiresAt - policy.leaseTtlMs + options.silentMs < now
-  const state = current !== undefined ? (silent ? 'stuck' : 'busy') : online === undefined ? 'offline' : 'idle'
+  const state =
+    current !== undefined ? (silent ? 'stuck' : 'busy') : (await isServed(ctx, projectId)) ? 'idle' : 'offline'
   return {
     state: state as 'idle' | 'busy' | 'stuck' | 'offline',
     current:
@@ -57,6 +51,27 @@ export async function readIngestStatus(
     maxWaiting: counters?.maxWaiting ?? tiers.free.waitingJobs,
     history: await listEnded(ctx, projectId, options.historyLength),
   }
+}
+
+/** Whether a worker is there that would take the project's next ingest. */
+async function isServed(ctx: Context, projectId: string): Promise<boolean> {
+  const workers = await ctx.db.kysely
+    .selectFrom('workers')
+    .select(['kinds', 'isolation'])
+    .where('revokedAt', 'is', null)
+    .where('drainingAt', 'is', null)
+    .where('lastSeenAt', '>', ctx.clock.now() - workerAwayMs)
+    .where((eb) =>
+      eb.or([
+        eb('teamId', 'is', null),
+        eb('teamId', '=', eb.selectFrom('projects').select('projects.teamId').where('projects.id', '=', projectId)),
+      ]),
+    )
+    .execute()
+  return workers.some(
+    ({ kinds, isolation }) =>
+      JSON.parse(kinds).includes('ingest') && isolation !== null && JSON.parse(isolation).level !== 'none',
+  )
 }
 
 async function listEnded(ctx: Context, projectId: string, limit: number) {

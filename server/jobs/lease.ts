@@ -4,15 +4,28 @@ import type { Db } from '../platform/db/db.ts'
 import { AppError } from '../platform/errors.ts'
 import { recordEvents } from './events.ts'
 import { policy } from './policy.ts'
-import { getAttempt, type LeaseRow, lockLease, setAttempt, setJob } from './queries.ts'
+import { getAttempt, type JobRow, type LeaseRow, lockLease, setAttempt, setJob } from './queries.ts'
+import { storable } from './storable.ts'
 
-/** The lease behind a token, if this worker still holds it; otherwise `lease_lost`. Locked, so that no effect slips in after the lease ended. */
-export async function requireLease(ctx: Context, tx: Db, actor: Actor, token: string): Promise<LeaseRow> {
-  const number = Number(token)
-  const lease = Number.isSafeInteger(number) ? await lockLease(tx, actor.id ?? '', number) : undefined
+/** The lease behind a token, if this worker still holds it. Locked, so that no effect slips in after the lease ended. */
+export async function findLease(ctx: Context, tx: Db, actor: Actor, token: string): Promise<LeaseRow | undefined> {
+  const lease = await lockLease(tx, actor.id ?? '', readToken(token))
   // An expired lease is lost even before the reaper has come by: its job may be anybody's in the next moment.
-  if (lease === undefined || lease.expiresAt <= ctx.clock.now()) throw new AppError('lease_lost', { token })
+  return lease === undefined || lease.expiresAt <= ctx.clock.now() ? undefined : lease
+}
+
+/** The same, or `lease_lost`. */
+export async function requireLease(ctx: Context, tx: Db, actor: Actor, token: string): Promise<LeaseRow> {
+  const lease = await findLease(ctx, tx, actor, token)
+  if (lease === undefined) throw new AppError('lease_lost', { token })
   return lease
+}
+
+/** The number of a fencing token; no lease has one beyond 2^53, so such a token is lost. */
+export function readToken(token: string): number {
+  const number = Number(token)
+  if (!Number.isSafeInteger(number)) throw new AppError('lease_lost')
+  return number
 }
 
 /** Begins the work: from here on the attempt counts. Starting twice changes nothing. */
@@ -26,17 +39,24 @@ export async function startLease(ctx: Context, actor: Actor, token: string): Pro
       .set({ phase: 'started', expiresAt: now + policy.leaseTtlMs })
       .where('token', '=', lease.token)
       .execute()
-    await setAttempt(tx, lease.token, { startedAt: now })
-    const { number } = await getAttempt(tx, lease.token)
-    await tx
-      .updateTable('jobs')
-      .set((eb) => ({ state: 'running', attempt: number, startedAt: eb.fn.coalesce('startedAt', eb.val(now)) }))
-      .where('id', '=', lease.jobId)
-      .execute()
-    await recordEvents(tx, now, [{ jobId: lease.jobId, kind: 'state', data: { state: 'running', attempt: number } }])
+    await beginAttempt(tx, lease, now)
     return lease
   })
   ctx.bus.publish(`job:${lease.jobId}`)
+}
+
+/** From here on the attempt counts, for its job's budget too. */
+export async function beginAttempt(tx: Db, lease: LeaseRow, now: number): Promise<JobRow> {
+  await setAttempt(tx, lease.token, { startedAt: now })
+  const { number } = await getAttempt(tx, lease.token)
+  const job = await tx
+    .updateTable('jobs')
+    .set((eb) => ({ state: 'running', attempt: number, startedAt: eb.fn.coalesce('startedAt', eb.val(now)) }))
+    .where('id', '=', lease.jobId)
+    .returningAll()
+    .executeTakeFirstOrThrow()
+  await recordEvents(tx, now, [{ jobId: lease.jobId, kind: 'state', data: { state: 'running', attempt: number } }])
+  return job
 }
 
 interface Phase {
@@ -56,7 +76,7 @@ export async function reportProgress(
     const lease = await requireLease(ctx, tx, actor, token)
     const now = ctx.clock.now()
     const progress = report.progress ?? null
-    const message = report.message ?? null
+    const message = report.message === undefined ? null : storable(report.message)
     await setJob(tx, lease.jobId, { phase: report.phase, progress, message })
     const attempt = await getAttempt(tx, lease.token)
     const phases: Phase[] = JSON.parse(attempt.phases)
@@ -78,8 +98,9 @@ export function endPhases(phases: readonly Phase[], now: number): Phase[] {
 }
 
 /** One beat for all of a worker's leases: extends those it still holds and says which to cancel and which are lost. */
-export async function heartbeat(ctx: Context, actor: Actor, tokens: readonly number[]) {
+export async function heartbeat(ctx: Context, actor: Actor, asked: readonly number[]) {
   const now = ctx.clock.now()
+  const tokens = asked.filter(Number.isSafeInteger)
   const workerId = actor.id ?? ''
   const leases = await ctx.db.transaction(async (tx) => {
     await tx.updateTable('workers').set({ lastSeenAt: now }).where('id', '=', workerId).execute()
@@ -108,7 +129,7 @@ export async function heartbeat(ctx: Context, actor: Actor, tokens: readonly num
     .where('id', '=', workerId)
     .executeTakeFirst()
   return {
-    leases: tokens.map((token) => {
+    leases: asked.map((token) => {
       const canceled = held.get(token)
       return {
         token,

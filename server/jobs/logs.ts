@@ -7,6 +7,7 @@ import type { Db } from '../platform/db/db.ts'
 import { requireLease } from './lease.ts'
 import { policy } from './policy.ts'
 import { requireJob } from './read.ts'
+import { storable } from './storable.ts'
 
 /**
  * Stores an attempt's log in order and each chunk once: what arrives again is passed over, what would leave a gap is not stored and asked for again
@@ -21,7 +22,7 @@ export async function appendLog(
   const { jobId, reply } = await ctx.db.transaction(async (tx) => {
     const lease = await requireLease(ctx, tx, actor, token)
     const nextSeq = await findNextChunk(tx, lease.token)
-    const fresh = contiguous(chunks, nextSeq)
+    const fresh = contiguous(chunks, nextSeq).map((chunk) => ({ ...chunk, at: Math.min(chunk.at, latestTime(ctx)) }))
     const { logBytes } = await tx
       .selectFrom('jobs')
       .select('logBytes')
@@ -35,6 +36,9 @@ export async function appendLog(
   ctx.bus.publish(`job:${jobId}`)
   return reply
 }
+
+// A worker's clock may be ahead, but a time that no calendar holds would make the whole log unreadable.
+const latestTime = (ctx: Context): number => ctx.clock.now() + 86_400_000
 
 async function findNextChunk(tx: Db, token: number): Promise<number> {
   const last = await tx
@@ -92,7 +96,7 @@ async function store(tx: Db, jobId: string, token: number, chunks: readonly LogC
     chunkSeq: seq,
     stream,
     at,
-    text: text.replaceAll('\0', '\ufffd'),
+    text: storable(text),
   }))
   await tx.insertInto('jobLogs').values(rows).execute()
 }

@@ -26,6 +26,16 @@ export async function deleteQueued(tx: Db, jobId: string): Promise<boolean> {
   return result.numDeletedRows === 1n
 }
 
+/** Takes a job out of the queue if its time to live is over; one statement, so that a job queued anew meanwhile stays. */
+export async function deleteExpired(tx: Db, jobId: string, now: number): Promise<boolean> {
+  const result = await tx
+    .deleteFrom('jobQueue')
+    .where('jobId', '=', jobId)
+    .where('expiresAt', '<=', now)
+    .executeTakeFirst()
+  return result.numDeletedRows === 1n
+}
+
 // Two requests with one new key queue up here: the second then finds what the first has stored.
 export function lockIdempotencyKey(tx: Db, projectId: string, key: string): Promise<void> {
   return withLock(tx, `idempotency:${projectId}:${key}`)
@@ -42,6 +52,15 @@ export function findJobByKey(db: Db, projectId: string, key: string): Promise<Jo
 
 export function findJob(db: Db, jobId: string): Promise<JobRow | undefined> {
   return db.selectFrom('jobs').selectAll().where('id', '=', jobId).executeTakeFirst()
+}
+
+/** Where a job belongs, whoever asks: for those who may act on a job without being a member of its project. */
+export function getProjectOf(db: Db, job: JobRow) {
+  return db
+    .selectFrom('projects')
+    .select(['id', 'teamId', 'archivedAt'])
+    .where('id', '=', job.projectId)
+    .executeTakeFirstOrThrow()
 }
 
 /** The job, held until the transaction ends. */

@@ -1,11 +1,12 @@
+import type { Claim } from '@hivesync/contracts/worker-protocol.ts'
 import { system } from '../platform/actor.ts'
 import type { Context } from '../platform/context.ts'
 import type { Db } from '../platform/db/db.ts'
-import { forUpdateSkipLocked } from '../platform/db/dialect.ts'
+import { forUpdate, forUpdateSkipLocked } from '../platform/db/dialect.ts'
 import { moveCounters } from './counters.ts'
 import { closeLease, finishJob, requeueJob, verdictOn } from './end.ts'
 import { policy } from './policy.ts'
-import { deleteQueued, type LeaseRow, lockJob } from './queries.ts'
+import { deleteExpired, type LeaseRow, lockJob } from './queries.ts'
 
 const batch = 200
 
@@ -30,9 +31,14 @@ export async function reapWorker(ctx: Context, workerId: string): Promise<void> 
   await eachOf(ctx, 'lease_not_reaped', held, ({ token }) => reapLease(ctx, token, true))
 }
 
+/** Takes back claims that reached nobody, at no cost to their jobs. */
+export async function returnClaims(ctx: Context, claims: readonly Claim[]): Promise<void> {
+  await eachOf(ctx, 'lease_not_reaped', claims, ({ token }) => reapLease(ctx, token, true))
+}
+
 async function reapLease(ctx: Context, token: number, force: boolean): Promise<void> {
   const jobId = await ctx.db.transaction(async (tx) => {
-    const lease = await lockExpired(tx, token, force ? Number.MAX_SAFE_INTEGER : ctx.clock.now())
+    const lease = force ? await lockAny(tx, token) : await lockExpired(tx, token, ctx.clock.now())
     if (lease === undefined) return undefined
     await endLost(ctx, tx, lease)
     return lease.jobId
@@ -47,6 +53,11 @@ function lockExpired(tx: Db, token: number, now: number): Promise<LeaseRow | und
     tx,
     tx.selectFrom('jobLeases').selectAll().where('token', '=', token).where('expiresAt', '<=', now),
   ).executeTakeFirst()
+}
+
+// Waits for whoever holds the row: the last request of a revoked worker must not save its lease.
+function lockAny(tx: Db, token: number): Promise<LeaseRow | undefined> {
+  return forUpdate(tx, tx.selectFrom('jobLeases').selectAll().where('token', '=', token)).executeTakeFirst()
 }
 
 async function endLost(ctx: Context, tx: Db, lease: LeaseRow): Promise<void> {
@@ -78,26 +89,24 @@ export async function skipExpired(ctx: Context): Promise<number> {
   return eachOf(ctx, 'job_not_skipped', expired, async ({ jobId }) => {
     await ctx.db.transaction(async (tx) => {
       // A retry may have given the job new time since it was listed.
-      const entry = await tx
-        .selectFrom('jobQueue')
-        .select('jobId')
-        .where('jobId', '=', jobId)
-        .where('expiresAt', '<=', ctx.clock.now())
-        .executeTakeFirst()
-      if (entry === undefined || !(await deleteQueued(tx, jobId))) return
+      if (!(await deleteExpired(tx, jobId, ctx.clock.now()))) return
       const job = await lockJob(tx, jobId)
       if (job === undefined) throw new Error('a queue entry without a job')
       await moveCounters(tx, { teamId: job.teamId, projectId: job.projectId, kind: job.kind, waiting: -1, running: 0 })
       await finishJob(ctx, tx, system, job, { state: 'skipped', skipReason: 'ttl_expired' })
     })
     ctx.bus.publish(`job:${jobId}`)
+    ctx.bus.publish('jobs')
   })
 }
 
 /** After a start, gives every lease one more life: the workers could not reach us while we were away, which is not their silence. */
 export async function extendLeases(ctx: Context): Promise<void> {
   const expiresAt = ctx.clock.now() + policy.leaseTtlMs
-  await ctx.db.kysely.updateTable('jobLeases').set({ expiresAt }).where('expiresAt', '<', expiresAt).execute()
+  // In a transaction, which is tried again after a deadlock with another replica's heartbeats.
+  await ctx.db.transaction((tx) =>
+    tx.updateTable('jobLeases').set({ expiresAt }).where('expiresAt', '<', expiresAt).execute(),
+  )
 }
 
 /** Removes what nobody reads any more: outbox rows without a consumer and nonces that could no longer be replayed. */

@@ -17,9 +17,16 @@ export function refuseRepository(text: string, localRepos: readonly string[]): v
     return
   }
   const isLiteral = repository.hostKind === 'ipv4' || repository.hostKind === 'ipv6'
-  if (isLiteral && ipaddr.process(repository.host).range() !== 'unicast')
-    throw refused('The address is not a public one')
+  if (isLiteral && !isPublic(repository.host)) throw refused('The address is not a public one')
   if (/(^|\.)localhost$/.test(repository.host)) throw refused('The host is this machine')
+}
+
+const globalUnicast = ipaddr.parseCIDR('2000::/3')
+
+// IPv6 by what is allocated (RFC 4291 §2.4), not by what is reserved: ::127.0.0.1 and the like belong to no special range.
+function isPublic(host: string): boolean {
+  const address = ipaddr.process(host)
+  return address.range() === 'unicast' && (address.kind() === 'ipv4' || address.match(globalUnicast))
 }
 
 function parse(text: string): RepositoryUrl {

@@ -3,11 +3,12 @@ import type { Actor } from '../platform/actor.ts'
 import type { Context } from '../platform/context.ts'
 import { AppError } from '../platform/errors.ts'
 import { listLog } from './logs.ts'
-import { findJob } from './queries.ts'
 import { isFinal, requireJob } from './read.ts'
 
 /** A comment this often keeps proxies from closing a quiet stream, and tells us that the reader is gone. */
 const keepAliveMs = 15_000
+/** A reader that takes nothing for this long is cut off: it holds a socket and a batch in memory, and comes back with Last-Event-ID. */
+const slowReaderMs = 30_000
 /** Events of another replica reach us by looking; on one node the bus wakes us first. */
 const lookAgainMs = 1000
 const batch = 200
@@ -32,6 +33,8 @@ export async function watchJob(
   const cursor = readCursor(request.headers['last-event-id'])
   reply.hijack()
   const { raw } = reply
+  // A write to a reader that has just gone fails on the stream, where nobody else listens: unheard, it would end the process.
+  raw.on('error', () => raw.destroy())
   raw.writeHead(200, {
     ...plainHeaders(reply),
     'content-type': 'text/event-stream; charset=utf-8',
@@ -60,22 +63,21 @@ async function stream(
   const news = createNews(ctx, jobId, raw)
   let lastWrite = ctx.clock.now()
   try {
-    while (!raw.destroyed) {
+    while (!news.isOver()) {
       const stamp = news.stamp()
       await request.revalidate()
-      await requireJob(ctx.db.kysely, actor, jobId, 'jobs:read')
       // Read before the events: if it is final here, all its events are in what follows.
-      const job = await findJob(ctx.db.kysely, jobId)
+      const job = await requireJob(ctx.db.kysely, actor, jobId, 'jobs:read')
       const text = await readNews(ctx, jobId, cursor)
+      // The reader may have gone while we read: what is written then is never drained.
+      if (news.isOver()) return
       if (text !== '') {
         lastWrite = ctx.clock.now()
         if (!raw.write(text)) await news.drained()
         continue
       }
-      if (job === undefined || isFinal(job.state)) {
-        raw.write(
-          `id: ${cursor.event}.${cursor.log}\nevent: end\ndata: ${JSON.stringify({ state: job?.state ?? null })}\n\n`,
-        )
+      if (isFinal(job.state)) {
+        raw.write(`id: ${cursor.event}.${cursor.log}\nevent: end\ndata: ${JSON.stringify({ state: job.state })}\n\n`)
         return
       }
       if (ctx.clock.now() - lastWrite >= keepAliveMs) {
@@ -127,34 +129,50 @@ function plainHeaders(reply: FastifyReply): Record<string, string> {
 /** Waits for whatever may bring something new: news of the job, of rights, the clock, the reader's end. */
 function createNews(ctx: Context, jobId: string, raw: FastifyReply['raw']) {
   let count = 0
+  let isStopping = false
   let wake: () => void = () => {}
   const notice = (): void => {
     count++
     wake()
   }
+  const stop = (): void => {
+    isStopping = true
+    notice()
+  }
   const unsubscribe = [
     ctx.bus.subscribe(`job:${jobId}`, notice),
     ctx.bus.subscribe('identity', notice),
-    ctx.bus.subscribe('stopping', notice),
+    ctx.bus.subscribe('stopping', stop),
   ]
   const timer = setInterval(notice, lookAgainMs).unref()
   raw.on('close', notice)
   return {
+    /** The reader is gone, or the server stops: an open stream would hold the stop up until its timeout. */
+    isOver: () => isStopping || raw.destroyed,
     stamp: () => count,
     after: (stamp: number) =>
       new Promise<void>((resolve) => {
         if (count !== stamp) resolve()
         else wake = resolve
       }),
-    /** Resolves when the reader has taken what was written, or is gone: a slow reader costs memory of one batch. */
+    /** Resolves when the reader has taken what was written, or is gone: a slow reader costs memory of one batch, for a while. */
     drained: () =>
       new Promise<void>((resolve) => {
-        raw.once('drain', resolve)
-        raw.once('close', resolve)
+        const end = (): void => {
+          clearTimeout(timeout)
+          raw.off('drain', end)
+          raw.off('close', end)
+          unsubscribeStop()
+          resolve()
+        }
+        const unsubscribeStop = ctx.bus.subscribe('stopping', end)
+        const timeout = setTimeout(() => raw.destroy(), slowReaderMs).unref()
+        raw.once('drain', end)
+        raw.once('close', end)
       }),
     close(): void {
       clearInterval(timer)
-      for (const stop of unsubscribe) stop()
+      for (const end of unsubscribe) end()
     },
   }
 }

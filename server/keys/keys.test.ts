@@ -180,6 +180,12 @@ identitiesOn((open, { dialect, again }) => {
       for (const text of ['x', 'hs_', apiKey.slice(0, -1), `${apiKey}A`, `${apiKey.slice(0, -1)}_`, 'a'.repeat(4096)])
         if (text !== apiKey) await assertRefused(text)
     })
+
+    test('is refused at once when it was made up: strangers do not reach the database', () => {
+      const bearer = createBearerAuthenticator(hive.ctx)
+      for (const text of ['x', `hs_${'A'.repeat(57)}`, 'a'.repeat(4096)])
+        assert.throws(() => bearer(text), { code: 'invalid_token' })
+    })
   })
 
   test('a key notes its use off the request’s path, at most once a minute', async () => {

@@ -6,17 +6,21 @@ export interface Bus {
 }
 
 export function createBus(): Bus {
-  const topics = new Map<string, Set<() => void>>()
+  const topics = new Map<string, Set<{ listener: () => void }>>()
   return {
     publish(topic) {
-      for (const listener of [...(topics.get(topic) ?? [])]) listener()
+      const subscriptions = topics.get(topic)
+      if (subscriptions === undefined) return
+      // A copy: whoever subscribes now is not told of what was before. Whoever was unsubscribed meanwhile is left alone.
+      for (const subscription of [...subscriptions]) if (subscriptions.has(subscription)) subscription.listener()
     },
     subscribe(topic, listener) {
-      const listeners = topics.get(topic) ?? new Set()
-      topics.set(topic, listeners.add(listener))
+      const subscription = { listener }
+      const subscriptions = topics.get(topic) ?? new Set()
+      topics.set(topic, subscriptions.add(subscription))
       return () => {
-        listeners.delete(listener)
-        if (listeners.size === 0 && topics.get(topic) === listeners) topics.delete(topic)
+        subscriptions.delete(subscription)
+        if (subscriptions.size === 0 && topics.get(topic) === subscriptions) topics.delete(topic)
       }
     },
   }

@@ -1,5 +1,5 @@
 import { readFileSync, statSync } from 'node:fs'
-import { isIP } from 'node:net'
+import { isIP, isIPv4 } from 'node:net'
 import { resolve } from 'node:path'
 import { findSecretWeakness } from './crypto/secret-strength.ts'
 
@@ -34,6 +34,9 @@ export class ConfigError extends Error {
     this.problems = problems
   }
 }
+
+/** Words of the texts that examples and guides put where a token belongs. */
+const placeholder = /change|replace|placeholder|example|password|default|insecure|your[-_]/i
 
 type Environment = Readonly<Record<string, string | undefined>>
 
@@ -84,32 +87,36 @@ export function parseConfig(env: Environment): Config {
     profile,
     host,
     port,
-    publicUrl: (
-      read.text('HIVESYNC_PUBLIC_URL') ?? `http://${host.includes(':') ? `[${host}]` : host}:${port}`
-    ).replace(/\/+$/, ''),
+    publicUrl: read.origin('HIVESYNC_PUBLIC_URL', `http://${host.includes(':') ? `[${host}]` : host}:${port}`),
     dataDir,
     databaseUrl: read.secret('HIVESYNC_DATABASE_URL') ?? `sqlite:${resolve(dataDir, 'hivesync.db')}`,
-    secrets: (read.secret('HIVESYNC_SECRET') ?? '').split(',').filter((secret) => secret !== ''),
+    secrets: Object.freeze(
+      read
+        .secret('HIVESYNC_SECRET')
+        ?.split(',')
+        .map((secret) => secret.trim()) ?? [],
+    ),
     setupToken: read.secret('HIVESYNC_SETUP_TOKEN'),
     pharosToken: read.secret('PHAROS_ADMIN_TOKEN'),
     registration: read.oneOf('HIVESYNC_REGISTRATION', ['open', 'closed'], 'closed'),
     rateScale: read.integer('HIVESYNC_RATE_SCALE', 1, 1_000_000, 1),
     accessTokenSeconds: 60 * read.integer('HIVESYNC_ACCESS_TOKEN_MINUTES', 1, 60, 15),
-    trustedProxies: read.list('HIVESYNC_TRUSTED_PROXIES'),
+    trustedProxies: Object.freeze(read.list('HIVESYNC_TRUSTED_PROXIES')),
     embeddedWorker: read.oneOf('HIVESYNC_EMBEDDED_WORKER', ['0', '1'], '1') === '1',
-    localRepos: read.list('HIVESYNC_LOCAL_REPOS'),
+    localRepos: Object.freeze(read.list('HIVESYNC_LOCAL_REPOS')),
   }
   judge(config, problems)
-  if (problems.length > 0) throw new ConfigError(problems)
+  // Turned off for the whole process, a certificate proves nothing to the database, a forge or a webhook (ASVS 12.3.2).
+  if (profile !== 'local' && env.NODE_TLS_REJECT_UNAUTHORIZED === '0')
+    problems.push(`NODE_TLS_REJECT_UNAUTHORIZED must not be 0 in ${profile}: it accepts every certificate`)
+  if (problems.length > 0) throw new ConfigError([...new Set(problems)])
   return Object.freeze(config)
 }
 
 function judge(config: Config, problems: string[]): void {
   judgeSecrets(config, problems)
   judgeAddresses(config, problems)
-  if (!/^(sqlite:|postgres:\/\/|postgresql:\/\/)/.test(config.databaseUrl)) {
-    problems.push('HIVESYNC_DATABASE_URL must begin with sqlite: or postgres://')
-  }
+  judgeDatabase(config, problems)
   for (const folder of config.localRepos) {
     if (!folder.startsWith('/')) problems.push('HIVESYNC_LOCAL_REPOS must list absolute folders, separated by commas')
   }
@@ -137,30 +144,43 @@ function judgeSecrets(config: Config, problems: string[]): void {
   ] as const) {
     if (value === null) continue
     if (value.length < 32) problems.push(`${name} must have at least 32 characters`)
-    if (new Set(value).size < 10) problems.push(`${name} is too easy to guess: use a random text`)
+    if (new Set(value).size < 10 || placeholder.test(value))
+      problems.push(`${name} is too easy to guess: use a random text`)
     if (config.secrets.includes(value)) problems.push(`${name} must not be the same as HIVESYNC_SECRET`)
   }
 }
 
+function isLoopback(host: string): boolean {
+  // Only an address: 127.example.net may lead anywhere.
+  return host === 'localhost' || host === '::1' || (isIPv4(host) && host.startsWith('127.'))
+}
+
+function judgeDatabase({ databaseUrl, profile }: Config, problems: string[]): void {
+  if (databaseUrl.startsWith('sqlite:')) return
+  const url = /^postgres(ql)?:\/\//.test(databaseUrl) ? URL.parse(databaseUrl) : null
+  if (url === null) {
+    problems.push('HIVESYNC_DATABASE_URL must be sqlite:PATH or postgres://USER:PASSWORD@HOST/NAME')
+    return
+  }
+  if (profile === 'local') return
+  // As pg reads it: a host in the query wins, and a path is a socket of this machine.
+  const named = url.searchParams.getAll('host')
+  const hosts = named.length > 0 ? named : [url.hostname.replace(/^\[|\]$/g, '')]
+  if (hosts.every((host) => isLoopback(host) || /^(\/|%2f)/i.test(host))) return
+  // Any weaker mode gives the password and everybody's data to whoever stands between (ASVS 12.3.1).
+  const modes = url.searchParams.getAll('sslmode')
+  if (modes.length === 0 || modes.some((mode) => mode !== 'verify-full'))
+    problems.push(`HIVESYNC_DATABASE_URL must say sslmode=verify-full in ${profile}: its host is another machine`)
+}
+
 function judgeAddresses(config: Config, problems: string[]): void {
-  const loopback = config.host === 'localhost' || config.host === '::1' || /^127\./.test(config.host)
   // The local profile speaks HTTP and trusts its machine; on an open address that would be a production server without its locks.
-  if (config.profile === 'local' && !loopback)
+  if (config.profile === 'local' && !isLoopback(config.host))
     problems.push(
       'HIVESYNC_HOST must be a loopback address in the local profile: set HIVESYNC_PROFILE=production to serve a network',
     )
-  let url: URL | undefined
-  try {
-    url = new URL(config.publicUrl)
-  } catch {
-    problems.push('HIVESYNC_PUBLIC_URL is not a URL')
-  }
-  if (url !== undefined && (url.pathname !== '/' || url.search !== '' || url.hash !== '' || url.username !== '')) {
-    problems.push('HIVESYNC_PUBLIC_URL must be an origin such as https://hive.example.net')
-  }
-  if (url !== undefined && config.profile !== 'local' && url.protocol !== 'https:') {
+  if (config.profile !== 'local' && !config.publicUrl.startsWith('https://'))
     problems.push(`HIVESYNC_PUBLIC_URL must begin with https:// in ${config.profile}`)
-  }
   for (const cidr of config.trustedProxies) {
     const [address = '', bits, more] = cidr.split('/')
     const most = isIP(address) === 6 ? 128 : 32
@@ -181,6 +201,21 @@ function reader(env: Environment, problems: string[]) {
   }
   return {
     text,
+    /** Scheme, host and port, written as clients compare them: lower case, no slash at the end. */
+    origin(name: string, fallback: string): string {
+      const value = text(name)
+      const url = URL.parse(value ?? fallback)
+      const isOrigin =
+        url !== null &&
+        /^https?:$/.test(url.protocol) &&
+        /^\/*$/.test(url.pathname) &&
+        url.search + url.hash + url.username + url.password === ''
+      if (isOrigin) return url.origin
+      problems.push(
+        `${value === null ? 'HIVESYNC_HOST' : name} must be ${value === null ? 'an address or a host name' : 'an origin such as https://hive.example.net'}`,
+      )
+      return fallback
+    },
     list: (name: string): string[] =>
       (text(name) ?? '')
         .split(',')

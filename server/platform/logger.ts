@@ -33,7 +33,7 @@ export type LogFields = Partial<Record<(typeof allowed)[number], string | number
 export interface Logger {
   info(fields: LogFields): void
   warn(fields: LogFields): void
-  /** Logs a fault with its stack; the message of a refusal never comes from a client. */
+  /** Logs a fault with its message and stack, in which what looks like a credential or an email address is masked. */
   error(fields: LogFields, cause?: unknown): void
   flush(): void
 }
@@ -41,20 +41,37 @@ export interface Logger {
 // A log line is one JSON line; a stray line break or escape code in a value is escaped by JSON, so lines cannot be forged.
 const maxTextLength = 4000
 
-function pick(fields: LogFields): LogFields {
+/** What of a refusal's details may be logged: allow-listed members that are plain values. */
+export function pickLogFields(fields: Readonly<Record<string, unknown>>): LogFields {
   const picked: LogFields = {}
   for (const key of allowed) {
-    const value = fields[key]
-    if (value === undefined) continue
-    picked[key] = typeof value === 'string' && value.length > maxTextLength ? value.slice(0, maxTextLength) : value
+    const value = Object.hasOwn(fields, key) ? fields[key] : undefined
+    if (typeof value === 'string') picked[key] = value.slice(0, maxTextLength)
+    else if (value === null || typeof value === 'number' || typeof value === 'boolean') picked[key] = value
   }
   return picked
+}
+
+/** What an error's text may quote from outside: credentials in an address, access tokens, keys and digests, email addresses. */
+const secretsInText: readonly [RegExp, string][] = [
+  [/:\/\/[^\s/?#]{1,1000}@/g, '://…@'],
+  [/\beyJ[\w-]+\.[\w-]+\.[\w-]*/g, '…'],
+  [/[\w-]{40,}/g, '…'],
+  [/[^\s@"'<>(/]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63})+/g, '…@…'],
+]
+
+function redact(text: string): string {
+  return secretsInText.reduce((result, [pattern, mask]) => result.replace(pattern, mask), text.slice(0, maxTextLength))
 }
 
 function describe(cause: unknown): LogFields {
   if (cause === undefined) return {}
   if (!(cause instanceof Error)) return { errorMessage: typeof cause }
-  return { errorName: cause.name, errorMessage: cause.message, stack: cause.stack ?? null }
+  return {
+    errorName: cause.name,
+    errorMessage: redact(cause.message),
+    stack: cause.stack === undefined ? null : redact(cause.stack),
+  }
 }
 
 /** JSON lines to the given destination, ISO times, only allow-listed members. */
@@ -69,9 +86,9 @@ export function createLogger(destination: { write(line: string): void }, level: 
     destination,
   )
   return {
-    info: (fields) => log.info(pick(fields)),
-    warn: (fields) => log.warn(pick(fields)),
-    error: (fields, cause) => log.error(pick({ ...fields, ...describe(cause) })),
+    info: (fields) => log.info(pickLogFields(fields)),
+    warn: (fields) => log.warn(pickLogFields(fields)),
+    error: (fields, cause) => log.error(pickLogFields({ ...fields, ...describe(cause) })),
     flush: () => log.flush(),
   }
 }

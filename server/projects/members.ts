@@ -38,8 +38,8 @@ export async function addProjectMember(
   body: { username: string; role: ProjectRole },
 ): Promise<ProjectMember> {
   return ctx.db.transaction(async (tx) => {
-    const project = await requireProject(tx, actor, projectId, 'projects:write')
     await lockMembers(tx, projectId)
+    const project = await requireProject(tx, actor, projectId, 'projects:write')
     const user = await findActiveUser(tx, body.username)
     if (user === undefined) throw new AppError('user_not_found')
     if ((await findMember(tx, projectId, user.id)) !== undefined) throw new AppError('member_exists')
@@ -58,14 +58,17 @@ export async function changeProjectMember(
   userId: string,
   role: ProjectRole,
 ): Promise<ProjectMember> {
-  return ctx.db.transaction(async (tx) => {
+  const changed = await ctx.db.transaction(async (tx) => {
+    await lockMembers(tx, projectId)
     const project = await requireProject(tx, actor, projectId, 'projects:write')
-    const member = await lockMember(tx, projectId, userId)
+    const member = await requireMember(tx, projectId, userId)
     if (role !== 'owner') await requireAnotherOwner(tx, projectId, userId)
     await setMemberRole(tx, projectId, userId, role)
     await auditMember(ctx, tx, actor, project, 'project.member_changed', userId, role)
     return toMember({ ...member, role })
   })
+  ctx.bus.publish('identity')
+  return changed
 }
 
 /** Takes a member out: an owner anybody, everybody else only themselves. */
@@ -76,13 +79,14 @@ export async function removeProjectMember(
   userId: string,
 ): Promise<void> {
   await ctx.db.transaction(async (tx) => {
+    await lockMembers(tx, projectId)
     const project = await requireProject(
       tx,
       actor,
       projectId,
       userId === actor.userId ? 'projects:read' : 'projects:write',
     )
-    await lockMember(tx, projectId, userId)
+    await requireMember(tx, projectId, userId)
     await requireAnotherOwner(tx, projectId, userId)
     await deleteMember(tx, projectId, userId)
     await auditMember(ctx, tx, actor, project, 'project.member_removed', userId, null)
@@ -90,13 +94,12 @@ export async function removeProjectMember(
   ctx.bus.publish('identity')
 }
 
-// Changes of one project's members queue up here, so that two owners cannot demote each other at once.
+// Changes of one project's members queue up here, before the rights are read: of two owners who demote each other at once, one is no owner any more.
 function lockMembers(tx: Db, projectId: string): Promise<void> {
   return withLock(tx, `members:${projectId}`)
 }
 
-async function lockMember(tx: Db, projectId: string, userId: string): Promise<MemberRow> {
-  await lockMembers(tx, projectId)
+async function requireMember(tx: Db, projectId: string, userId: string): Promise<MemberRow> {
   const member = await findMember(tx, projectId, userId)
   if (member === undefined) throw new AppError('member_not_found')
   return member

@@ -7,7 +7,14 @@ import type { Context } from '../platform/context.ts'
 import type { Db } from '../platform/db/db.ts'
 import { AppError } from '../platform/errors.ts'
 import { pageRequest, toPage } from '../platform/page.ts'
-import { findPersonalTeam, findTeamOfMember, insertMember, insertProject, setProject } from './queries.ts'
+import {
+  findPersonalTeam,
+  findTeamOfMember,
+  insertMember,
+  insertProject,
+  setProjectArchived,
+  setProjectName,
+} from './queries.ts'
 import { isRoleEnough, type ProjectRow, roleIn, selectProjects } from './rights.ts'
 
 export { visibleProjects } from './rights.ts'
@@ -103,16 +110,15 @@ export async function updateProject(
 ): Promise<Project> {
   return ctx.db.transaction(async (tx) => {
     const project = await requireProject(tx, actor, projectId, 'projects:write')
-    const now = ctx.clock.now()
-    const archivedAt =
-      change.archived === undefined ? project.archivedAt : change.archived ? (project.archivedAt ?? now) : null
-    await setProject(tx, projectId, { name: change.name?.normalize('NFC') ?? project.name, archivedAt })
+    const { name, archived } = change
+    if (name !== undefined) await setProjectName(tx, projectId, name.normalize('NFC'))
+    if (archived !== undefined) await setProjectArchived(tx, projectId, archived ? ctx.clock.now() : null)
     await recordAudit(ctx, tx, actor, {
       action: 'project.updated',
       target: { kind: 'project', id: projectId },
       teamId: project.teamId,
       projectId,
-      details: { renamed: change.name !== undefined, archived: archivedAt !== null },
+      details: { renamed: name !== undefined, archived: archived ?? project.archivedAt !== null },
     })
     return readProject(tx, actor, projectId)
   })

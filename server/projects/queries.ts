@@ -29,12 +29,18 @@ export async function insertProject(tx: Db, row: Insertable<Schema['projects']>)
   await tx.insertInto('projects').values(row).execute()
 }
 
-export async function setProject(
-  tx: Db,
-  projectId: string,
-  change: { name: string; archivedAt: number | null },
-): Promise<void> {
-  await tx.updateTable('projects').set(change).where('id', '=', projectId).execute()
+// One column each: a rename and an archiving at the same moment must not undo each other.
+export async function setProjectName(tx: Db, projectId: string, name: string): Promise<void> {
+  await tx.updateTable('projects').set({ name }).where('id', '=', projectId).execute()
+}
+
+/** Archives a project, which keeps the time of its first archiving, or with null restores it. */
+export async function setProjectArchived(tx: Db, projectId: string, at: number | null): Promise<void> {
+  await tx
+    .updateTable('projects')
+    .set((eb) => ({ archivedAt: at === null ? null : eb.fn.coalesce('archivedAt', eb.val(at)) }))
+    .where('id', '=', projectId)
+    .execute()
 }
 
 export async function insertMember(tx: Db, row: Insertable<Schema['projectMembers']>): Promise<void> {

@@ -2,7 +2,7 @@ import type { Claim, WorkerReport } from '@hivesync/contracts/worker-protocol.ts
 import type { Worker } from '@hivesync/contracts/workers.ts'
 import type { Selectable } from 'kysely'
 import { recordAudit } from '../audit/audit.ts'
-import { type Dispatcher, reapWorker, workerAwayMs } from '../jobs/jobs.ts'
+import { type Dispatcher, reapWorker, storable, workerAwayMs } from '../jobs/jobs.ts'
 import type { Actor } from '../platform/actor.ts'
 import { isoTime } from '../platform/clock.ts'
 import type { Context } from '../platform/context.ts'
@@ -31,7 +31,7 @@ export async function claimJobs(
       labels: JSON.stringify([...report.labels].sort()),
       kinds: JSON.stringify(report.kinds),
       slots: report.slots,
-      version: report.version,
+      version: storable(report.version),
       isolation: JSON.stringify(report.isolation),
       lastSeenAt: ctx.clock.now(),
     })

@@ -28,19 +28,20 @@ export function identityFolder(dataDir: string): string {
 
 /**
  * Makes the worker's data folder and, closed to everybody else, the folder of its identity. As root the data folder can be
- * passed (0711): sandboxed git runs as other users in the mirrors below it, by names only the worker knows. Throws
- * StartRefused when a folder above keeps those users out.
+ * passed (0711): sandboxed git runs as other users in the mirrors below it, by names only the worker knows. Answers the
+ * folders above that keep those users out, so that the owner can be told.
  */
-export async function makeDataFolder(dataDir: string): Promise<void> {
+export async function makeDataFolder(dataDir: string): Promise<string[]> {
   const isRoot = process.getuid?.() === 0
-  await mkdir(dataDir, { recursive: true, mode: isRoot ? 0o711 : 0o700 })
-  for (let folder = dataDir; isRoot && folder !== '/'; folder = dirname(folder)) {
-    if (((await stat(folder)).mode & 0o001) === 0) {
-      throw new StartRefused(`Jobs of a root worker run as other users, who cannot pass ${folder}: chmod o+x it`)
-    }
-  }
+  await mkdir(dataDir, { recursive: true, mode: 0o700 })
+  await chmod(dataDir, isRoot ? 0o711 : 0o700)
   await mkdir(identityFolder(dataDir), { recursive: true, mode: 0o700 })
   await chmod(identityFolder(dataDir), 0o700)
+  const closed: string[] = []
+  for (let folder = dirname(dataDir); isRoot && folder !== '/'; folder = dirname(folder)) {
+    if (((await stat(folder)).mode & 0o001) === 0) closed.push(folder)
+  }
+  return closed
 }
 
 /**

@@ -46,7 +46,8 @@ export function findProxyRefusal(decision: EgressDecision): ProxyRefusal | undef
 /** The typed reason of a git command that did not succeed. Never repeats a URL, a host path or anything the server said. */
 export function explainGitFailure(result: SandboxResult, stderr: string, proxy?: ProxyRefusal): FetchFailed {
   const said = gitWords(stderr)
-  const detail = proxy ? `proxy: ${proxy.reason}; ${said.at(-1) ?? ''}` : (said.at(-1) ?? exitText(result))
+  const last = said.at(-1)?.replace(/(?<![\w)])\/.*/, '(path)') // a local source's alternates name paths of the host
+  const detail = proxy ? `proxy: ${proxy.reason}; ${last ?? ''}` : (last ?? exitText(result))
   const killed = result.receipt.killed
   if (killed === 'wall' || killed === 'cpu') return new FetchFailed('timeout', { detail })
   if (killed === 'memory' || killed === 'pids') return new FetchFailed('too_large', { detail: `killed: ${killed}` })

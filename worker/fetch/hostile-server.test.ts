@@ -140,11 +140,13 @@ const trickle = (bytes: number) => (_request: unknown, response: ServerResponse)
   response.once('close', () => clearInterval(timer))
 }
 
-test('a server that sends next to nothing is given up, however long it goes on', () =>
+// The command's own time limit is 60 s: the tests' limits tell it from the stall limit.
+test('a server that sends next to nothing is given up, however long it goes on', { timeout: 40_000 }, () =>
   withServer({ '/slow': trickle(1) }, async ({ folder, server, settings }) => {
     const call = { repository: server.url('slow'), resolve: server.resolve }
     await assertFails(folder, { ...call, settings: { ...settings, stallSeconds: 1 } }, 'timeout')
-  }))
+  }),
+)
 
 test('a server that trickles just fast enough meets the time limit', () =>
   withServer({ '/steady': trickle(100) }, async ({ folder, server, settings }) => {
@@ -153,11 +155,12 @@ test('a server that trickles just fast enough meets the time limit', () =>
     assert.equal(failed.retryable, true)
   }))
 
-test('a server that accepts and never answers is given up', () =>
+test('a server that accepts and never answers is given up', { timeout: 40_000 }, () =>
   withServer({ '/silent': () => undefined }, async ({ folder, server, settings }) => {
     const call = { repository: server.url('silent'), resolve: server.resolve }
     await assertFails(folder, { ...call, settings: { ...settings, stallSeconds: 1 } }, 'timeout')
-  }))
+  }),
+)
 
 test('a server that sends without end is cut by the byte cap', () =>
   withServer(

@@ -10,9 +10,13 @@ import { useIngest } from './test-support/ingest-run.ts'
 
 const { ingest, assertFails } = useIngest()
 
+async function askMirror(mirror: string, ...args: string[]): Promise<string> {
+  const git = ['-c', 'safe.directory=*', `--git-dir=${mirror}`, ...args]
+  return (await promisify(execFile)('git', git, { env: { PATH: '/usr/bin:/bin' } })).stdout
+}
+
 async function countObjects(mirror: string): Promise<number> {
-  const git = ['-c', 'safe.directory=*', `--git-dir=${mirror}`, 'count-objects', '-v']
-  const { stdout } = await promisify(execFile)('git', git, { env: { PATH: '/usr/bin:/bin' } })
+  const stdout = await askMirror(mirror, 'count-objects', '-v')
   return Number(/^in-pack: (\d+)$/m.exec(stdout)?.[1]) + Number(/^count: (\d+)$/m.exec(stdout)?.[1])
 }
 
@@ -112,6 +116,8 @@ test('a branch, a tag and a full commit id can be asked for; branches gone from 
   await repository.git(['update-ref', '-d', 'refs/heads/topic/x'])
   await ingest(folder.path, call)
   await assertFails(folder.path, { ...call, ref: 'topic/x' }, 'ref_not_found')
+  const mirror = join(folder.path, 'data/mirrors/project/repository')
+  assert.equal(await askMirror(mirror, 'for-each-ref', '--format=%(refname)'), 'refs/heads/main\nrefs/tags/v1\n')
 })
 
 test('a local repository is read although it belongs to somebody else and has a worktree', async () => {

@@ -1,9 +1,8 @@
 import assert from 'node:assert/strict'
-import { randomBytes } from 'node:crypto'
 import { chmod, mkdir, open, readdir, rm, truncate, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
-import { makeFolder, makeRepository, type TestRepository } from './test-support/git-repository.ts'
+import { makeFolder, makeRepository, noise, type TestRepository } from './test-support/git-repository.ts'
 import { useIngest } from './test-support/ingest-run.ts'
 
 const { ingest, assertFails } = useIngest()
@@ -13,7 +12,7 @@ async function withMirror(
 ): Promise<void> {
   await using folder = await makeFolder()
   const repository = await makeRepository(join(folder.path, 'a.git'))
-  await repository.commitFiles({ a: 'first', 'bulk.txt': randomBytes(300_000).toString('hex') })
+  await repository.commitFiles({ a: 'first', 'bulk.txt': noise(300_000).toString('hex') })
   const url = `file://${repository.path}`
   await ingest(folder.path, { repository: url })
   await work({ folder: folder.path, repository, mirror: join(folder.path, 'data/mirrors/project/repository'), url })
@@ -26,17 +25,21 @@ async function findPack(mirror: string): Promise<string> {
   return join(mirror, 'objects/pack', name)
 }
 
-async function overwrite(path: string, position: number): Promise<void> {
+async function overwrite(path: string, position: number, bytes = noise(100_000)): Promise<void> {
   const file = await open(path, 'r+')
-  await file.write(randomBytes(100_000), 0, 100_000, position)
+  await file.write(bytes, 0, bytes.length, position)
   await file.close()
 }
+
+/** A pack entry of type blob and size 0, deflated: well-formed, and not the commit the refs promise. */
+const emptyBlob = Buffer.from('30789c030000000001', 'hex')
 
 const damages: Readonly<Record<string, (mirror: string) => Promise<void>>> = {
   'its HEAD is garbage': (mirror) => writeFile(join(mirror, 'HEAD'), 'garbage'),
   'its pack is cut short': async (mirror) => truncate(await findPack(mirror), 100),
   'its pack is gone': async (mirror) => rm(await findPack(mirror)),
   'its pack is overwritten with noise': async (mirror) => overwrite(await findPack(mirror), 12),
+  'its commit turned into something else': async (mirror) => overwrite(await findPack(mirror), 12, emptyBlob),
   'only a file of it is overwritten with noise': async (mirror) => overwrite(await findPack(mirror), 150_000),
   'it is an empty folder': async (mirror) => {
     await rm(mirror, { recursive: true })
@@ -60,7 +63,7 @@ for (const [damage, inflict] of Object.entries(damages)) {
 
 test('a fetch killed midway leaves a usable mirror', () =>
   withMirror(async ({ folder, repository, mirror, url }) => {
-    const commit = await repository.commitFiles({ a: 'second', 'more.bin': randomBytes(30_000_000) })
+    const commit = await repository.commitFiles({ a: 'second', 'more.bin': noise(30_000_000) })
     const abort = new AbortController()
     const onProgress = ({ message }: { message: string }) => {
       if (message === 'Receiving objects') abort.abort(new Error('killed'))
@@ -89,7 +92,7 @@ test('what a killed git left behind does not stand in the way', () =>
 test('a first clone that is aborted leaves nothing', async () => {
   await using folder = await makeFolder()
   const repository = await makeRepository(join(folder.path, 'a.git'))
-  await repository.commitFiles({ 'more.bin': randomBytes(10_000_000) })
+  await repository.commitFiles({ 'more.bin': noise(10_000_000) })
   const abort = new AbortController()
   const onProgress = ({ message }: { message: string }) => {
     if (message === 'Receiving objects') abort.abort(new Error('killed'))
@@ -102,7 +105,7 @@ test('a first clone that is aborted leaves nothing', async () => {
 test('a repository larger than the cap is stopped while it is written, and nothing is left', async () => {
   await using folder = await makeFolder()
   const repository = await makeRepository(join(folder.path, 'a.git'))
-  await repository.commitFiles({ 'big.bin': randomBytes(8_000_000) })
+  await repository.commitFiles({ 'big.bin': noise(8_000_000) })
   const call = { repository: `file://${repository.path}`, settings: { maxMirrorBytes: 2_000_000 } }
   assert.equal((await assertFails(folder.path, call, 'too_large')).retryable, false)
   assert.deepEqual(await readdir(join(folder.path, 'data/mirrors/project')), [])
@@ -112,12 +115,12 @@ test('a mirror that grew over the cap by forgotten history is cloned afresh; one
   withMirror(async ({ folder, repository, url }) => {
     const settings = { maxMirrorBytes: 3_000_000 }
     const first = await repository.git(['rev-parse', 'main'])
-    await repository.commitFiles({ 'big.bin': randomBytes(2_000_000) })
+    await repository.commitFiles({ 'big.bin': noise(2_000_000) })
     await ingest(folder, { repository: url, settings })
     await repository.git(['update-ref', 'refs/heads/main', first])
-    await repository.commitFiles({ 'other.bin': randomBytes(2_000_000) })
+    await repository.commitFiles({ 'other.bin': noise(2_000_000) })
     await ingest(folder, { repository: url, settings })
-    await repository.commitFiles({ 'third.bin': randomBytes(2_000_000) })
+    await repository.commitFiles({ 'third.bin': noise(2_000_000) })
     await assertFails(folder, { repository: url, settings }, 'too_large')
   }))
 

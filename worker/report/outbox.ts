@@ -32,6 +32,8 @@ export interface Outbox {
   close(): Promise<void>
 }
 
+/** The server brings the index of an ingest to its disk before it answers. */
+const completeTimeoutMs = 300_000
 /** The longest log a job can leave unsent (5 MiB, as JSON six times that if it is all control characters) and a completion (256 KiB). */
 const maxRecordBytes = 32 * 1024 * 1024
 
@@ -68,7 +70,8 @@ export async function openOutbox(options: {
         left = (await persist(() => sendLogBatch(client, token, unsent, { signal: closing.signal }), retrying)).left
       }
       const { completion } = record
-      await persist(() => client.completeLease(token, completion, { signal: closing.signal }), retrying)
+      const call = { signal: closing.signal, timeoutMs: completeTimeoutMs }
+      await persist(() => client.completeLease(token, completion, call), retrying)
       log.info('job_completed', { token, jobId, outcome: completion.outcome, code: completion.error?.code ?? null })
     } catch (error) {
       if (closing.signal.aborted) return

@@ -16,6 +16,8 @@ export interface Enrolled {
   log: Logger
   /** Every event logged so far. */
   events: { event: string; [field: string]: unknown }[]
+  /** Resolves once this event has been logged. */
+  logged(event: string): Promise<void>
   revoked: () => boolean
 }
 
@@ -38,12 +40,26 @@ export async function openEnrolled(
     },
   })
   const events: Enrolled['events'] = []
-  const log = createLogger((line) => void events.push(JSON.parse(line)), systemClock.nowMs)
+  const watchers = new Set<() => void>()
+  const log = createLogger((line) => {
+    events.push(JSON.parse(line))
+    for (const look of [...watchers]) look()
+  }, systemClock.nowMs)
+  const logged = (event: string) =>
+    new Promise<void>((resolve) => {
+      const look = () => {
+        if (!events.some((line) => line.event === event)) return
+        watchers.delete(look)
+        resolve()
+      }
+      watchers.add(look)
+      look()
+    })
   test.after(async () => {
     transport.close()
     if (options.server === undefined) await server.close()
   })
-  return { server, client, log, events, revoked: () => revoked }
+  return { server, client, log, events, logged, revoked: () => revoked }
 }
 
 /** A folder that sandboxed users can pass, removed with the test. */

@@ -38,11 +38,16 @@ export function createManualClock(epochMs: number): ManualClock {
       })
     },
     async advance(ms) {
+      await settle()
       passedMs += ms
       for (const sleeper of [...sleepers]) if (sleeper.untilMs <= passedMs) sleeper.wake()
-      // What woke may have to pass a few promises before it waits anew.
-      for (let turn = 0; turn < 20; turn += 1) await new Promise<void>((resolve) => setImmediate(resolve))
+      await settle()
     },
     nextWait: () => begun.promise,
   }
+}
+
+/** What was just begun or woken may have to pass a few promises before it waits. */
+async function settle(): Promise<void> {
+  for (let turn = 0; turn < 20; turn += 1) await new Promise<void>((resolve) => setImmediate(resolve))
 }

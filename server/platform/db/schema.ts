@@ -29,10 +29,11 @@ export interface Schema {
   searchFiles: {
     projectId: string
     token: number
-    id: Generated<number>
+    id: number
     path: string
     language: string | null
     text: string
+    folded: string
   }
 }
 

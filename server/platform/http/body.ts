@@ -21,18 +21,27 @@ export function readBody(
   }
 }
 
-/** A request without a body is covered too: its digest is that of nothing. Operations that take no body refuse one. */
+/** A request without a body is covered too: its digest is that of nothing. Operations that take no body refuse one, also where it was not read. */
 export function requireDigest(request: FastifyRequest, _reply: FastifyReply, done: (error?: Error) => void): void {
   try {
     if (request.body === undefined) checkDigest(request, empty)
     const endpoint = request.routeOptions.config.endpoint
-    if (endpoint !== undefined && endpoint.body === undefined && request.body !== undefined) {
-      throw new AppError('invalid_request', {}, { detail: 'This operation takes no body' })
+    if (endpoint !== undefined && endpoint.body === undefined && (request.body !== undefined || isSent(request))) {
+      // A GET's body would stay on the connection, where the next reader might take it for a request.
+      throw new AppError(
+        'invalid_request',
+        {},
+        { detail: 'This operation takes no body', headers: { connection: 'close' } },
+      )
     }
     done()
   } catch (error) {
     done(error as Error)
   }
+}
+
+function isSent({ headers }: FastifyRequest): boolean {
+  return headers['transfer-encoding'] !== undefined || (headers['content-length'] ?? '0') !== '0'
 }
 
 function checkDigest(request: FastifyRequest, body: Uint8Array): void {

@@ -11,8 +11,8 @@ export interface Authenticators {
   worker(request: FastifyRequest): Promise<Identity>
 }
 
-/** Requests per minute (requirement I1). */
-const perMinute = { auth: 10, write: 30, read: 100, admin: 200 } as const satisfies Partial<
+/** Requests per minute (requirement I1); an enrolled worker is not limited, so its figure counts only requests that prove no worker. */
+const perMinute = { auth: 10, write: 30, read: 100, admin: 200, worker: 100 } as const satisfies Partial<
   Record<LimitCategory, number>
 >
 
@@ -38,7 +38,7 @@ export function createGuard(
     },
     limit(endpoint, identity, address) {
       const category = endpoint.limit
-      if (category === 'none' || category === 'worker') return undefined
+      if (category === 'none' || (category === 'worker' && identity.kind === 'worker')) return undefined
       const key =
         identity.kind === 'nobody'
           ? `${category}:ip:${limitKeyOf(address)}`
@@ -53,7 +53,8 @@ export function createGuard(
 }
 
 function isAllowed({ access }: Endpoint, identity: Identity): boolean {
-  if (access === 'public' || access === 'worker') return true
+  if (access === 'public') return true
+  if (access === 'worker') return identity.kind === 'worker'
   if (access === 'session') return identity.kind === 'user'
   if (access === 'admin') return identity.isAdmin
   return identity.permissions.has(access)

@@ -1,9 +1,10 @@
 import type { Endpoint } from '@hivesync/contracts/endpoint.ts'
 import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify'
-import { nobody } from '../actor.ts'
+import { type Actor, nobody } from '../actor.ts'
 import type { Context } from '../context.ts'
-import { AppError } from '../errors.ts'
 import { SlidingWindow } from '../limits/sliding-window.ts'
+import { type Logger, pickLogFields } from '../logger.ts'
+import { admit } from './admit.ts'
 import { readBody, requireDigest } from './body.ts'
 import { answerBrokenRequest } from './broken-request.ts'
 import { type Authenticators, createGuard } from './guard.ts'
@@ -12,25 +13,45 @@ import { methodsFor } from './methods.ts'
 import { answerError, sendProblem } from './problems.ts'
 
 /** Milliseconds a client has for its headers and for the whole request (slow clients hold a socket, never a worker), and between requests. */
-const headersTimeoutMs = 10_000
-const requestTimeoutMs = 30_000
-const keepAliveTimeoutMs = 65_000
+export interface Patience {
+  headersMs: number
+  requestMs: number
+  keepAliveMs: number
+  /** How often the first two are looked at. */
+  checkMs: number
+}
+const defaultPatience: Patience = { headersMs: 10_000, requestMs: 30_000, keepAliveMs: 65_000, checkMs: 1000 }
 const windowMs = 60_000
+const anonymous: Actor = { ...nobody, requestId: null, ip: null }
 
 /**
  * The HTTP server without routes: request ids, static headers, authentication before the body is read, limits, strict bodies and problem replies.
  * A route that does not carry an endpoint contract stops the boot.
  */
-export function createHttp(ctx: Context, authenticators: Authenticators): FastifyInstance {
+export function createHttp(
+  ctx: Pick<Context, 'config' | 'clock' | 'random' | 'log'>,
+  authenticators: Authenticators,
+  patience: Patience = defaultPatience,
+): FastifyInstance {
   const { config, clock, random, log } = ctx
   const headers = securityHeaders(config)
+  const answer = (error: unknown, request: FastifyRequest, reply: FastifyReply) =>
+    answerError(log, error, request, reply)
   const app = Fastify({
     logger: false,
     trustProxy: config.trustedProxies.length > 0 ? [...config.trustedProxies] : false,
     bodyLimit: 64 * 1024,
-    requestTimeout: requestTimeoutMs,
-    keepAliveTimeout: keepAliveTimeoutMs,
-    http: { headersTimeout: headersTimeoutMs, connectionsCheckingInterval: 1000, maxHeaderSize: 16 * 1024 },
+    requestTimeout: patience.requestMs,
+    keepAliveTimeout: patience.keepAliveMs,
+    http: {
+      headersTimeout: patience.headersMs,
+      connectionsCheckingInterval: patience.checkMs,
+      maxHeaderSize: 16 * 1024,
+      // Node's own refusal has no headers and no body; ours is in onRequest.
+      requireHostHeader: false,
+    },
+    // What arrives on an open connection during a stop is served as always, and the connection then closed.
+    return503OnClosing: false,
     exposeHeadRoutes: false,
     routerOptions: {
       caseSensitive: true,
@@ -41,15 +62,23 @@ export function createHttp(ctx: Context, authenticators: Authenticators): Fastif
     requestIdHeader: false,
     genReqId: (request) => requestIdOf(request.headers['x-request-id']) ?? random.id(),
     ajv: { customOptions: { removeAdditional: false, coerceTypes: false, useDefaults: false, allErrors: false } },
-    clientErrorHandler: answerBrokenRequest(headers),
+    clientErrorHandler: answerBrokenRequest(headers, random.id, log),
+    // An address that cannot be read reaches no hook.
+    frameworkErrors: (error, request, reply) => {
+      welcome(request, reply, headers)
+      answer(error, request, reply)
+      logRequest(log, request, reply)
+    },
   })
+  // RFC 9110 §10.1.1: what is expected beside 100-continue may be ignored; Node would answer without our headers.
+  app.server.on('checkExpectation', (request, response) => app.server.emit('request', request, response))
 
   const window = new SlidingWindow(windowMs)
   const sweeper = setInterval(() => window.sweep(clock.now()), windowMs).unref()
   app.addHook('onClose', async () => clearInterval(sweeper))
   const guard = createGuard(authenticators, window, config.rateScale, clock.now)
-  const anonymous = { ...nobody, requestId: null, ip: null }
   app.decorateRequest('actor')
+  app.decorateReply('refusal', null)
   app.decorateRequest('revalidate', async function revalidate(this: FastifyRequest) {
     const endpoint = this.routeOptions.config.endpoint
     if (endpoint !== undefined) guard.authorise(endpoint, await guard.authenticate(endpoint, this))
@@ -63,41 +92,17 @@ export function createHttp(ctx: Context, authenticators: Authenticators): Fastif
     endpoints.push(endpoint)
   })
 
-  function admit(
-    request: FastifyRequest,
-    reply: FastifyReply,
-    endpoint: Endpoint,
-    identity: Parameters<typeof guard.actor>[0],
-  ): void {
-    const state = guard.limit(endpoint, identity, request.ip)
-    if (state !== undefined) {
-      const resetSeconds = Math.ceil(state.resetMs / 1000)
-      reply
-        .header('x-ratelimit-limit', state.limit)
-        .header('x-ratelimit-remaining', state.remaining)
-        .header('x-ratelimit-reset', resetSeconds)
-      if (!state.allowed)
-        throw new AppError('rate_limited', {}, { headers: { 'retry-after': String(Math.max(1, resetSeconds)) } })
-    }
-    guard.authorise(endpoint, identity)
-    request.actor = guard.actor(identity, request.id, request.ip)
+  function answerUnknown(request: FastifyRequest, reply: FastifyReply): void {
+    const allowed = methodsFor(endpoints, request.url)
+    if (allowed.length === 0) return sendProblem(reply, request.id, 'not_found')
+    sendProblem(reply, request.id, 'method_not_allowed', { headers: { allow: allowed.join(', ') } })
   }
 
   app.addHook('onRequest', (request, reply, done) => {
-    request.actor = anonymous
-    reply.headers(headers).header('x-request-id', request.id)
-    const endpoint = request.routeOptions.config.endpoint
-    if (endpoint === undefined) return done()
-    try {
-      const identity = guard.authenticate(endpoint, request)
-      if (!(identity instanceof Promise)) {
-        admit(request, reply, endpoint, identity)
-        return done()
-      }
-      identity.then((proven) => admit(request, reply, endpoint, proven)).then(() => done(), done)
-    } catch (error) {
-      done(error as Error)
-    }
+    welcome(request, reply, headers)
+    // At once, not after the body has been read for nothing.
+    if (request.is404) answerUnknown(request, reply)
+    else admit(guard, request, reply, done)
   })
 
   app.removeAllContentTypeParsers()
@@ -105,31 +110,38 @@ export function createHttp(ctx: Context, authenticators: Authenticators): Fastif
   app.addHook('preValidation', requireDigest)
 
   app.addHook('onResponse', (request, reply, done) => {
-    const { actor } = request
-    log.info({
-      event: 'request',
-      requestId: request.id,
-      method: request.method,
-      route: request.routeOptions.url ?? null,
-      status: reply.statusCode,
-      durationMs: Math.round(reply.elapsedTime * 10) / 10,
-      actor: actor.kind,
-      actorId: actor.id,
-    })
+    logRequest(log, request, reply)
     done()
   })
 
-  app.setErrorHandler((error: Error, request, reply) => answerError(log, error, request, reply))
-  app.setNotFoundHandler((request, reply) => {
-    const allowed = methodsFor(endpoints, request.url)
-    if (allowed.length > 0)
-      return sendProblem(reply, request.id, 'method_not_allowed', { headers: { allow: allowed.join(', ') } })
-    sendProblem(reply, request.id, 'not_found')
-  })
+  app.setErrorHandler(answer)
+  app.setNotFoundHandler(answerUnknown)
   return app
 }
 
 /** A caller's own request id is kept when it cannot carry anything else (log injection). */
 function requestIdOf(header: string | string[] | undefined): string | undefined {
   return typeof header === 'string' && /^[A-Za-z0-9_-]{8,64}$/.test(header) ? header : undefined
+}
+
+function welcome(request: FastifyRequest, reply: FastifyReply, headers: Readonly<Record<string, string>>): void {
+  request.actor = anonymous
+  reply.headers(headers).header('x-request-id', request.id)
+}
+
+/** One line per request: what was asked by whom and what became of it, never what it carried. */
+function logRequest(log: Logger, request: FastifyRequest, reply: FastifyReply): void {
+  const { actor } = request
+  const { refusal } = reply
+  log.info({
+    ...(refusal === null ? {} : { ...pickLogFields(refusal.details), code: refusal.code }),
+    event: 'request',
+    requestId: request.id,
+    method: request.method,
+    route: request.routeOptions.url ?? null,
+    status: reply.statusCode,
+    durationMs: Math.round(reply.elapsedTime * 10) / 10,
+    actor: actor.kind,
+    actorId: actor.id,
+  })
 }

@@ -1,9 +1,10 @@
 import { AppError } from '../errors.ts'
 
-const decoder = new TextDecoder('utf-8', { fatal: true })
+// A byte order mark is no JSON (RFC 8259 §8.1); a decoder that drops it would read another text than a proxy that does not.
+const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
 
 /**
- * Parses a JSON body strictly: valid UTF-8, no key twice in one object (parsers disagree on which wins: a filter can be
+ * Parses a JSON body strictly: valid UTF-8 without a byte order mark, no key twice in one object (parsers disagree on which wins: a filter can be
  * walked round), no `__proto__` key (prototype pollution), nesting of at most 64. Refuses with `malformed_json` or `duplicate_key`.
  */
 export function parseJson(body: Uint8Array): unknown {

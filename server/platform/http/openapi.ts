@@ -1,16 +1,27 @@
 import type { Endpoint } from '@hivesync/contracts/endpoint.ts'
-import { errorCatalog } from '@hivesync/contracts/errors.ts'
+import { type ErrorCode, errorCatalog } from '@hivesync/contracts/errors.ts'
 import { operations } from '@hivesync/contracts/operations.ts'
 import { Problem } from '@hivesync/contracts/values.ts'
 
 type Json = Record<string, unknown>
-const common = ['invalid_request', 'rate_limited', 'internal'] as const
-const authenticated = [
+const ofEvery = ['invalid_request', 'internal'] as const
+const ofBodies = ['malformed_json', 'duplicate_key', 'payload_too_large', 'unsupported_media_type'] as const
+const ofBearers = [
   'authentication_required',
   'invalid_token',
   'token_expired',
   'session_revoked',
   'permission_denied',
+] as const
+const ofSignatures = [
+  'digest_mismatch',
+  'signature_missing',
+  'signature_malformed',
+  'signature_components',
+  'signature_invalid',
+  'signature_expired',
+  'signature_replayed',
+  'worker_revoked',
 ] as const
 
 /** The OpenAPI 3.1 document of every operation, made from the contracts themselves; JSON Schema 2020-12 is its schema language. */
@@ -78,8 +89,7 @@ function successOf(operation: Endpoint): Json {
 
 function refusalsOf(operation: Endpoint): Json {
   const byStatus = new Map<number, string[]>()
-  const codes = [...common, ...(operation.access === 'public' ? [] : authenticated), ...operation.errors]
-  for (const code of new Set(codes)) {
+  for (const code of codesOf(operation)) {
     const [status] = errorCatalog[code]
     byStatus.set(status, [...(byStatus.get(status) ?? []), code])
   }
@@ -91,4 +101,16 @@ function refusalsOf(operation: Endpoint): Json {
     },
   ])
   return Object.fromEntries(entries)
+}
+
+/** Every refusal the operation can answer with: its own, and those of what stands before it. */
+export function codesOf(operation: Endpoint): ReadonlySet<ErrorCode> {
+  const proofs = operation.access === 'worker' ? ofSignatures : operation.access === 'public' ? [] : ofBearers
+  return new Set<ErrorCode>([
+    ...ofEvery,
+    ...(operation.body === undefined ? [] : ofBodies),
+    ...proofs,
+    ...(operation.limit === 'none' ? [] : (['rate_limited'] as const)),
+    ...operation.errors,
+  ])
 }

@@ -27,6 +27,13 @@ export async function makeFolder(): Promise<{ path: string } & AsyncDisposable> 
   return { path, [Symbol.asyncDispose]: () => rm(path, { recursive: true, force: true }) }
 }
 
+/** Bytes that no compression makes smaller. */
+export function noise(length: number): Buffer {
+  const bytes = Buffer.alloc(length)
+  for (let from = 0; from < length; from += 65_536) crypto.getRandomValues(bytes.subarray(from, from + 65_536))
+  return bytes
+}
+
 /** A real bare repository built object by object, so that it can hold what a worktree cannot. */
 export async function makeRepository(path: string) {
   const git = async (args: readonly string[], input?: string | Buffer): Promise<string> => {

@@ -23,8 +23,8 @@ export type IngestCall = Partial<Omit<IngestOptions, 'settings'>> & {
 export function useIngest() {
   let sandbox: Sandbox | undefined
   before(async () => {
-    // An ingest takes six runs: with four slots the same step of two ingests never has the same user.
-    sandbox = await openSandbox({ slots: 4 })
+    // An ingest takes six runs: with five slots no step has the same user in the next four ingests.
+    sandbox = await openSandbox({ slots: 5 })
   })
   after(() => sandbox?.close())
 

@@ -318,14 +318,20 @@ create table mirrors (
 
 -- postgres:begin
 create extension if not exists pg_trgm;
+create extension if not exists btree_gin;
+-- folded is the text without case differences, by our own rule: lower() differs from one database's locale to another's.
 create table search_files (
   project_id text not null,
   token bigint not null,
-  id bigint generated always as identity,
-  path text not null,
+  id bigint not null,
+  path text collate "C" not null,
   language text,
   text text not null,
+  folded text not null,
   primary key (project_id, token, id)
 );
-create index search_files_text on search_files using gin (text gin_trgm_ops);
+-- left(): a path may be longer than an index entry.
+create index search_files_path on search_files (project_id, token, left(path, 250));
+-- With the project in it, a search reads no other project's entries; as an expression, so that no other index can take its place.
+create index search_files_folded on search_files using gin ((project_id || '/' || token::text), folded gin_trgm_ops);
 -- postgres:end

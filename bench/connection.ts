@@ -1,0 +1,116 @@
+import { createConnection, type Socket } from 'node:net'
+
+export interface Answer {
+  status: number
+  body: string
+}
+
+export interface Wire {
+  method: string
+  target: string
+  headers?: Readonly<Record<string, string>>
+  body?: Buffer
+}
+
+/**
+ * Keep-alive connections to one server on this machine, one request at a time on each. Written for load: node:http's client costs more CPU
+ * than the server under test, and on two cores would be what is measured. Understands what our servers send, Content-Length bodies,
+ * and throws at anything else.
+ */
+export interface Client {
+  send(wire: Wire): Promise<Answer>
+  /** Sends bytes that `encodeRequest` has made before. */
+  sendEncoded(request: Buffer): Promise<Answer>
+  close(): void
+}
+
+const timeoutMs = 60_000
+
+export function encodeRequest({ method, target, headers = {}, body }: Wire): Buffer {
+  const length = body === undefined ? [] : [`content-length: ${body.length}`]
+  const fields = Object.entries(headers).map(([name, value]) => `${name}: ${value}`)
+  const head = [`${method} ${target} HTTP/1.1`, 'host: localhost', ...fields, ...length, '', ''].join('\r\n')
+  return Buffer.concat([Buffer.from(head, 'latin1'), body ?? Buffer.alloc(0)])
+}
+
+export function openClient(url: string): Client {
+  const idle: Line[] = []
+  const all = new Set<Line>()
+
+  async function sendEncoded(request: Buffer): Promise<Answer> {
+    const line = idle.pop() ?? (await openLine(new URL(url)))
+    all.add(line)
+    const answer = await line.exchange(request)
+    idle.push(line)
+    return answer
+  }
+  return {
+    sendEncoded,
+    send: (wire) => sendEncoded(encodeRequest(wire)),
+    close() {
+      for (const line of all) line.close()
+    },
+  }
+}
+
+interface Line {
+  exchange(request: Buffer): Promise<Answer>
+  close(): void
+}
+
+async function openLine({ hostname, port }: URL): Promise<Line> {
+  const socket = createConnection({ host: hostname, port: Number(port), noDelay: true })
+  await new Promise<void>((resolve, reject) => socket.once('connect', resolve).once('error', reject))
+  return lineOf(socket)
+}
+
+function lineOf(socket: Socket): Line {
+  let waiting: PromiseWithResolvers<Answer> | undefined
+  let received = Buffer.alloc(0)
+  const fail = (error: Error): void => {
+    waiting?.reject(error)
+    waiting = undefined
+    socket.destroy()
+  }
+  socket.setTimeout(timeoutMs, () => fail(new Error(`no answer within ${timeoutMs} ms`)))
+  socket.on('error', fail)
+  socket.on('close', () => fail(new Error('the server closed the connection')))
+  socket.on('data', (chunk) => {
+    received = received.length === 0 ? chunk : Buffer.concat([received, chunk])
+    const parsed = parseAnswer(received)
+    if (parsed === undefined) return
+    received = Buffer.alloc(0)
+    if (parsed instanceof Error) return fail(parsed)
+    const { resolve } = waiting ?? {}
+    waiting = undefined
+    resolve?.(parsed)
+  })
+  return {
+    exchange(request) {
+      waiting = Promise.withResolvers()
+      socket.write(request)
+      return waiting.promise
+    },
+    close: () => socket.destroy(),
+  }
+}
+
+/** The answer, undefined while bytes are missing, or an error for what this client does not speak. */
+function parseAnswer(bytes: Buffer): Answer | Error | undefined {
+  const end = bytes.indexOf('\r\n\r\n')
+  if (end < 0) return undefined
+  const head = bytes.toString('latin1', 0, end)
+  const status = Number(/^HTTP\/1\.1 (\d{3}) /.exec(head)?.[1])
+  const length = status === 204 ? 0 : Number(/\r\ncontent-length: (\d+)/i.exec(head)?.[1])
+  if (Number.isNaN(status + length)) return new Error(`an answer this client cannot read: ${head.slice(0, 200)}`)
+  const from = end + 4
+  if (bytes.length < from + length) return undefined
+  if (bytes.length > from + length) return new Error('more bytes than one answer')
+  return { status, body: bytes.toString('utf8', from, from + length) }
+}
+
+/** The JSON of an answer with the agreed status; throws with what the server said instead. */
+export function readAnswer<T>(answer: Answer, status: number): T {
+  if (answer.status !== status) throw new Error(`expected ${status}, got ${answer.status}: ${answer.body}`)
+  return JSON.parse(answer.body === '' ? 'null' : answer.body) as T
+}

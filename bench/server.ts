@@ -1,0 +1,105 @@
+import { closeSync, openSync, readFileSync } from 'node:fs'
+import { chmod, mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { logIn, type Login } from '@hivesync/contracts/sessions.ts'
+import { setUp } from '@hivesync/contracts/accounts.ts'
+import { type Client, openClient, readAnswer } from './connection.ts'
+import { plainEnvironment, startNode, stopProcess } from './processes.ts'
+
+export interface BenchServer {
+  url: string
+  pid: number
+  databaseUrl: string
+  /** From spawn to the line that says it listens. */
+  startedInMs: number
+  stop(): Promise<void>
+}
+
+export interface StartOptions {
+  folder: string
+  /** Default: SQLite in the folder. */
+  databaseUrl?: string | undefined
+  /** Options of the node binary. */
+  nodeOptions?: readonly string[]
+  env?: Readonly<Record<string, string>>
+}
+
+/** Any text of 32 characters that does not look like a placeholder; only this run's server knows it. */
+const setupToken = 'mQ7vZ2kL9xT4wB8nR3cY6hJ1gD5fS0pA'
+const password = 'correct horse battery staple'
+
+/** A folder of its own that a worker's jobs, which run as other users, can pass through. */
+export async function makeFolder(): Promise<{ path: string; remove(): Promise<void> }> {
+  const path = await mkdtemp(join(tmpdir(), 'hivesync-bench-'))
+  await chmod(path, 0o711)
+  return { path, remove: () => rm(path, { recursive: true, force: true, maxRetries: 3 }) }
+}
+
+/** Starts the server as `npm start` does, its log in a file, on a port of the system's choice; it ends when this process does. */
+export async function startServer({ folder, databaseUrl, nodeOptions = [], env }: StartOptions): Promise<BenchServer> {
+  const logPath = join(folder, 'server.log')
+  const log = openSync(logPath, 'a')
+  try {
+    const url = databaseUrl ?? `sqlite:${join(folder, 'hivesync.db')}`
+    const started = await startNode([...nodeOptions, join('start', 'server-process.ts')], 'listening', {
+      stdio: ['ignore', 'pipe', log, 'ipc'],
+      env: {
+        ...plainEnvironment,
+        HIVESYNC_DATA: folder,
+        HIVESYNC_DATABASE_URL: url,
+        HIVESYNC_PORT: '0',
+        HIVESYNC_RATE_SCALE: '1000000',
+        HIVESYNC_SETUP_TOKEN: setupToken,
+        ...env,
+      },
+    })
+    return {
+      url: String(started.line.url),
+      pid: started.pid,
+      databaseUrl: url,
+      startedInMs: started.elapsedMs,
+      stop: () => stopProcess(started.child),
+    }
+  } catch (error) {
+    throw new Error(`the server did not start: ${readFileSync(logPath, 'utf8').slice(-2000)}`, { cause: error })
+  } finally {
+    closeSync(log)
+  }
+}
+
+export interface Api {
+  client: Client
+  /** A call with the admin's token; throws unless the answer has the status. */
+  call<T>(method: string, target: string, body: unknown, status: number): Promise<T>
+  accessToken: string
+}
+
+/** Makes the first account, the admin's, and signs it in. */
+export async function signInAdmin(server: BenchServer): Promise<Api> {
+  const client = openClient(server.url)
+  const post = async <T>(target: string, body: unknown, status: number): Promise<T> =>
+    readAnswer(await client.send({ method: 'POST', target, headers: json, body: encode(body) }), status)
+  await post(setUp.path, { setupToken, email: 'queen@example.net', username: 'queen', password }, 201)
+  const { accessToken } = await post<Login>(logIn.path, { login: 'queen', password }, 200)
+  const authorization = `Bearer ${accessToken}`
+  return {
+    client,
+    accessToken,
+    call: async (method, target, body, status) =>
+      readAnswer(
+        await client.send({ method, target, headers: { ...json, authorization }, body: encode(body) }),
+        status,
+      ),
+  }
+}
+
+const json = { 'content-type': 'application/json' }
+const encode = (body: unknown): Buffer => Buffer.from(JSON.stringify(body))
+
+/** Options of the node binary that make it write a CPU profile when it ends, where one is asked for. */
+export function profiling(profileDir: string | undefined, name: string): string[] {
+  return profileDir === undefined
+    ? []
+    : ['--cpu-prof', `--cpu-prof-dir=${profileDir}`, `--cpu-prof-name=${name}.cpuprofile`]
+}

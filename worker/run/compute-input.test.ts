@@ -1,0 +1,82 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { computeLimits, InputInvalid, isSafePath, readComputeInput } from './compute-input.ts'
+
+const command = ['true']
+
+test('an input by the contract is read as it is', () => {
+  const input = {
+    command: ['sh', '-c', 'cat a/b'],
+    files: [{ path: 'a/b', content: 'é' }],
+    env: { NAME: 'value' },
+    limits: { wallSeconds: 10, memoryMiB: 64 },
+  }
+  assert.deepEqual(readComputeInput(input), input)
+  assert.deepEqual(readComputeInput({ command }), { command })
+})
+
+test('paths that lead out, hide something or have two readings are refused', () => {
+  const bad = [
+    '',
+    '/a',
+    '../a',
+    'a/../b',
+    'a/..',
+    './a',
+    'a/./b',
+    'a//b',
+    'a/',
+    'a\\b',
+    'a\0b',
+    'a\nb',
+    '..',
+    '.',
+    '\ud800',
+  ]
+  for (const path of [...bad, 'a'.repeat(401)]) {
+    assert.ok(!isSafePath(path), JSON.stringify(path))
+    assert.throws(() => readComputeInput({ command, files: [{ path, content: '' }] }), InputInvalid)
+  }
+  for (const path of ['a', '.env', 'a/b', '-rf', '...', 'a b', 'é/ü', '..a/b..']) assert.ok(isSafePath(path), path)
+})
+
+test('two files in one place, a file where another needs a folder, and one named out are refused', () => {
+  for (const paths of [['a', 'a'], ['a', 'a/b'], ['a/b/c', 'a/b'], ['out']]) {
+    const files = paths.map((path) => ({ path, content: '' }))
+    assert.throws(() => readComputeInput({ command, files }), InputInvalid, paths.join())
+  }
+  const files = ['out/a', 'a/b', 'a/c'].map((path) => ({ path, content: '' }))
+  assert.equal(readComputeInput({ command, files }).files?.length, 3)
+})
+
+test('everything else outside the contract is refused', () => {
+  const wrong = [
+    {},
+    { command: [] },
+    { command: 'true' },
+    { command: [1] },
+    { command: ['a\0b'] },
+    { command, extra: 1 },
+    { command, env: { 'A=B': '' } },
+    { command, env: { A: 1 } },
+    { command, env: [] },
+    { command, limits: { memoryMiB: 1 } },
+    { command, limits: { memoryMiB: 100_000 } },
+    { command, limits: { wallSeconds: 1.5 } },
+    { command, limits: { disk: 1 } },
+    { command, files: Array.from({ length: 101 }, (_, index) => ({ path: `f${index}`, content: '' })) },
+    { command, files: [{ path: 'a', content: 'x'.repeat(262_145) }] },
+  ]
+  for (const input of wrong)
+    assert.throws(() => readComputeInput(input), InputInvalid, JSON.stringify(input).slice(0, 80))
+})
+
+test('what a job does not ask for has a default', () => {
+  const mebibyte = 1024 * 1024
+  const limits = computeLimits()
+  assert.deepEqual(
+    [limits.wallMs, limits.cpuSeconds, limits.memoryBytes, limits.diskBytes, limits.outputBytes],
+    [300_000, 300, 512 * mebibyte, 256 * mebibyte, 4 * mebibyte],
+  )
+  assert.equal(computeLimits({ outputKiB: 1 }).outputBytes, 1024)
+})
