@@ -36,7 +36,10 @@ async function start(args: readonly string[]): Promise<number> {
     for (const problem of error.problems) say(problem)
     return 78
   }
-  const server = spawnPart([process.execPath, join(here, 'start', 'server-process.ts')], process.env)
+  const server = spawnPart([process.execPath, join(here, 'start', 'server-process.ts')], {
+    NODE_COMPILE_CACHE: join(config.dataDir, 'cache'),
+    ...process.env,
+  })
   const url = await listening(server)
   if (url === undefined) return server.exitCode ?? 70
   const worker = config.embeddedWorker
@@ -153,6 +156,7 @@ function workerEnvironment(
     PATH: '/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin',
     LANG: 'C.UTF-8',
     HIVESYNC_WORKER_SERVER: url,
+    NODE_COMPILE_CACHE: join(dataDir, 'cache'),
     HIVESYNC_WORKER_DATA: dataDir,
     HIVESYNC_WORKER_TOKEN_FILE: join(dataDir, tokenFileName),
     HIVESYNC_WORKER_LOCAL_REPOS: localRepos.join(','),

@@ -2,7 +2,7 @@ import { getMe } from '@hivesync/contracts/accounts.ts'
 import { createApiKey, type NewApiKey } from '@hivesync/contracts/api-keys.ts'
 import { encodeRequest, openClient } from './connection.ts'
 import { cpuMsOf, plainEnvironment, startNode, stopProcess } from './processes.ts'
-import { type BenchOptions, medianRatio, median, type Report, spread, times, whole } from './report.ts'
+import { type BenchOptions, median, medianRatio, type Report, spread, times, whole } from './report.ts'
 import { keepInFlight, measureRounds } from './rounds.ts'
 import { makeFolder, profiling, signInAdmin, startServer } from './server.ts'
 

@@ -124,7 +124,7 @@ test('worker enrol prints the one command for the other machine', async () => {
   const env = { HIVESYNC_CLI_TOKEN: 'hs_key', HIVESYNC_CLI_SERVER: peer.url }
   const { stdout } = await home.run(['worker', 'enrol', "Ada's box"], { env })
   const name = `HIVESYNC_WORKER_NAME='Ada'\\''s box'`
-  const command = `HIVESYNC_WORKER_SERVER=${peer.url} HIVESYNC_WORKER_TOKEN=hse_token ${name} hivesync worker start`
+  const command = `HIVESYNC_WORKER_SERVER=${peer.url} HIVESYNC_WORKER_TOKEN=hse_token ${name} npx hivesync worker start`
   assert.ok(stdout.includes(`\n ${command}\n`), stdout)
 })
 

@@ -3,7 +3,8 @@ import test from 'node:test'
 import { getMe } from '@hivesync/contracts/accounts.ts'
 import { getJob, submitJob } from '@hivesync/contracts/jobs.ts'
 import { getHealth } from '@hivesync/contracts/service.ts'
-import { createClient, HiveSyncError } from './index.ts'
+import { HiveSyncError } from './index.ts'
+import { openClient } from './test-support/open-client.ts'
 import { Refusal, startPeer } from './test-support/peer.ts'
 import { idOf, jobOf, project, user } from './test-support/samples.ts'
 
@@ -27,7 +28,7 @@ test('a call sends what the contract declares and resolves with its reply', asyn
     assert.equal(headers['idempotency-key'], 'once')
     return jobOf()
   })
-  const client = createClient({ server: peer.url, credentials })
+  const client = openClient({ server: peer.url, credentials })
   const job = await client.call(submitJob, {
     params: { projectId: project.id },
     body: { kind: 'compute', input: { command: ['true'] } },
@@ -38,7 +39,7 @@ test('a call sends what the contract declares and resolves with its reply', asyn
 
 test('an id that would address another operation is refused before anything is sent', async () => {
   await using peer = await startPeer()
-  const client = createClient({ server: peer.url, credentials })
+  const client = openClient({ server: peer.url, credentials })
   for (const jobId of ['..', '', 'x/../../y', `${idOf(1)}/cancel`]) {
     await assert.rejects(client.call(getJob, { params: { jobId } }), hasCode('invalid_request'))
   }
@@ -51,7 +52,7 @@ test('a public operation carries no credentials', async () => {
     assert.equal(headers.authorization, undefined)
     return { status: 'ok' as const }
   })
-  await createClient({ server: peer.url, credentials }).call(getHealth)
+  await openClient({ server: peer.url, credentials }).call(getHealth)
 })
 
 test('a refusal keeps its code, status, request id and waiting time', async () => {
@@ -60,12 +61,12 @@ test('a refusal keeps its code, status, request id and waiting time', async () =
     throw new Refusal('queue_full', { 'retry-after': '30' })
   })
   const expected = { status: 429, requestId: 'req-1', retryAfterSeconds: 30 }
-  await assert.rejects(createClient({ server: peer.url, credentials }).call(getMe), hasCode('queue_full', expected))
+  await assert.rejects(openClient({ server: peer.url, credentials }).call(getMe), hasCode('queue_full', expected))
 })
 
 test("a proxy's page is not taken for a reply, whatever its status", async () => {
   await using peer = await startPeer()
-  const client = createClient({ server: peer.url, credentials })
+  const client = openClient({ server: peer.url, credentials })
   for (const status of [200, 404, 502]) {
     peer.onRaw(getMe, (_, response) => response.writeHead(status, { 'content-type': 'text/html' }).end('<h1>Oops</h1>'))
     await assert.rejects(client.call(getMe), hasCode('unexpected_reply', { status }))
@@ -76,7 +77,7 @@ test("a proxy's page is not taken for a reply, whatever its status", async () =>
 
 test('a problem document that names another status, or is none, is not believed', async () => {
   await using peer = await startPeer()
-  const client = createClient({ server: peer.url, credentials })
+  const client = openClient({ server: peer.url, credentials })
   const problem = { type: 'x', title: 'x', code: 'job_not_found', requestId: 'r', status: 200 }
   for (const body of [JSON.stringify(problem), '[]', '{"status":404}', 'null', '']) {
     const type = { 'content-type': 'application/problem+json' }
@@ -87,7 +88,7 @@ test('a problem document that names another status, or is none, is not believed'
 
 test('what a newer server adds is dropped; what it changes is refused', async () => {
   await using peer = await startPeer()
-  const client = createClient({ server: peer.url, credentials })
+  const client = openClient({ server: peer.url, credentials })
   const type = { 'content-type': 'application/json' }
   peer.onRaw(getMe, (_, response) => response.writeHead(200, type).end(JSON.stringify({ ...user, karma: 3 })))
   assert.deepEqual(await client.call(getMe), user)
@@ -99,7 +100,7 @@ test('a redirect is not followed: credentials stay with the server they are for'
   await using elsewhere = await startPeer()
   await using peer = await startPeer()
   peer.onRaw(getMe, (_, response) => response.writeHead(307, { location: `${elsewhere.url}/api/v1/auth/me` }).end())
-  await assert.rejects(createClient({ server: peer.url, credentials }).call(getMe), hasCode('redirected'))
+  await assert.rejects(openClient({ server: peer.url, credentials }).call(getMe), hasCode('redirected'))
   assert.deepEqual(elsewhere.seen, [])
 })
 
@@ -109,13 +110,13 @@ test('a reply larger than the cap is cut off', async () => {
     response.writeHead(200, { 'content-type': 'application/json' })
     response.end(`"${'x'.repeat(100_000)}"`)
   })
-  const client = createClient({ server: peer.url, credentials, maxReplyBytes: 1000 })
+  const client = openClient({ server: peer.url, credentials, maxReplyBytes: 1000 })
   await assert.rejects(client.call(getMe), hasCode('reply_too_large'))
 })
 
 test('a server that is silent, before or within its reply, times out', async () => {
   await using peer = await startPeer()
-  const client = createClient({ server: peer.url, credentials, timeoutMs: 50 })
+  const client = openClient({ server: peer.url, credentials, timeoutMs: 50 })
   peer.onRaw(getMe, () => {})
   await assert.rejects(client.call(getMe), hasCode('timed_out'))
   peer.onRaw(getMe, (_, response) => response.writeHead(200, { 'content-type': 'application/json' }).write('{'))
@@ -127,20 +128,20 @@ test('a server that is not there is unreachable, with the reason of the system',
   const { url } = peer
   await peer[Symbol.asyncDispose]()
   const unreachable = hasCode('unreachable', { detail: `${url} (ECONNREFUSED)`, status: null })
-  await assert.rejects(createClient({ server: url, credentials }).call(getMe), unreachable)
+  await assert.rejects(openClient({ server: url, credentials }).call(getMe), unreachable)
 })
 
 test("the caller's abort is the caller's own", async () => {
   await using peer = await startPeer()
   const abort = new AbortController()
   peer.onRaw(getMe, () => abort.abort(new Error('enough')))
-  await assert.rejects(createClient({ server: peer.url, credentials }).call(getMe, { signal: abort.signal }), {
+  await assert.rejects(openClient({ server: peer.url, credentials }).call(getMe, { signal: abort.signal }), {
     message: 'enough',
   })
 })
 
 test('credentials travel over http: only to this machine, unless it is said', () => {
-  const open = (server: string, allowHttp = false) => createClient({ server, credentials, allowHttp }).server
+  const open = (server: string, allowHttp = false) => openClient({ server, credentials, allowHttp }).server
   assert.equal(open('http://localhost:7070/'), 'http://localhost:7070')
   assert.equal(open('http://127.1.2.3'), 'http://127.1.2.3')
   assert.equal(open('https://hive.example.net/base/'), 'https://hive.example.net/base')

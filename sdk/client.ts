@@ -44,16 +44,17 @@ export interface ClientOptions {
   timeoutMs?: number | undefined
   /** 32 MiB unless given: a full page of the largest log chunks is 200 × 16 KiB, six bytes per escaped character. */
   maxReplyBytes?: number | undefined
-  now?: (() => number) | undefined
-  /** 0 to 1; spreads reconnections. */
-  random?: (() => number) | undefined
+  /** Epoch milliseconds: `Date.now`. */
+  now: () => number
+  /** 0 to 1, spreads reconnections: `Math.random`. */
+  random: () => number
 }
 
 /** Turns contracts into typed calls on one server; an expired session is refreshed and the call sent again, once. */
 export function createClient(options: ClientOptions): Client {
   const server = parseServerAddress(options.server, { allowHttp: options.allowHttp ?? false })
   const transport: Transport = { fetch: options.fetch ?? fetch, userAgent: options.userAgent ?? 'hivesync-sdk' }
-  const bearer = createBearer(options.credentials, { server, transport, now: options.now ?? Date.now })
+  const bearer = createBearer(options.credentials, { server, transport, now: options.now })
   const timeoutMs = options.timeoutMs ?? 30_000
   const maxReplyBytes = options.maxReplyBytes ?? 32 * 1024 * 1024
 
@@ -95,7 +96,7 @@ export function createClient(options: ClientOptions): Client {
           open: (lastEventId, signal) => openStream(endpoint, request, signal, lastEventId),
           explain: (error, signal) => explainFailure(error, request.url, { signal }),
           readProblem: (response) => readProblem(response, maxReplyBytes),
-          random: options.random ?? Math.random,
+          random: options.random,
           signal: given.signal,
         },
         eventsOptions,

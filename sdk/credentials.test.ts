@@ -2,7 +2,8 @@ import assert from 'node:assert/strict'
 import test from 'node:test'
 import { getMe } from '@hivesync/contracts/accounts.ts'
 import { refresh } from '@hivesync/contracts/sessions.ts'
-import { createClient, type TokenPair, type TokenStore } from './index.ts'
+import type { TokenPair, TokenStore } from './index.ts'
+import { openClient } from './test-support/open-client.ts'
 import { type Peer, Refusal, startPeer } from './test-support/peer.ts'
 import { tokensOf, user } from './test-support/samples.ts'
 
@@ -39,7 +40,7 @@ function serveSession(peer: Peer, valid: { number: number }): void {
 }
 
 function open(peer: Peer, store: TokenStore) {
-  return createClient({ server: peer.url, credentials: { kind: 'session', store }, now: () => nowMs })
+  return openClient({ server: peer.url, credentials: { kind: 'session', store }, now: () => nowMs })
 }
 
 const refreshes = (peer: Peer): number => peer.seen.filter((line) => line.includes('/refresh')).length

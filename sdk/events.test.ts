@@ -2,8 +2,9 @@ import assert from 'node:assert/strict'
 import test from 'node:test'
 import { watchJob } from '@hivesync/contracts/jobs.ts'
 import fc from 'fast-check'
-import { createClient, type JobEvent, watchJobEvents } from './index.ts'
+import { type JobEvent, watchJobEvents } from './index.ts'
 import { createEventParser } from './server-sent-events.ts'
+import { openClient } from './test-support/open-client.ts'
 import { startPeer } from './test-support/peer.ts'
 import { eventStream, idOf, logEvent } from './test-support/samples.ts'
 
@@ -11,9 +12,8 @@ const credentials = { kind: 'api-key', apiKey: 'hs_key' } as const
 const type = { 'content-type': 'text/event-stream; charset=utf-8' }
 const end = ['end', { state: 'succeeded' }] as const
 
-/** Reconnects at once: full jitter with nothing drawn. */
 function open(server: string) {
-  return createClient({ server, credentials, random: () => 0 })
+  return openClient({ server, credentials })
 }
 
 async function collect(events: AsyncIterable<JobEvent>): Promise<string[]> {
@@ -120,7 +120,7 @@ test('an abort ends the stream, also between two connections', async () => {
   await assert.rejects(collect(watchJobEvents(open(peer.url), idOf(5), { signal })), { name: 'AbortError' })
   const second = new AbortController()
   peer.onRaw(watchJob, (request) => request.socket.destroy())
-  const slow = createClient({ server: peer.url, credentials, random: () => 1 })
+  const slow = openClient({ server: peer.url, credentials, random: () => 1 })
   const onReconnect = (): void => second.abort()
   const waiting = watchJobEvents(slow, idOf(5), { signal: second.signal, onReconnect })
   await assert.rejects(collect(waiting), { name: 'AbortError' })

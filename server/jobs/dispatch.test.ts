@@ -1,8 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { setTimeout as delay } from 'node:timers/promises'
-import * as workers from '@hivesync/contracts/workers.ts'
-import { describeHive, type Hive } from '../../test/harness/hive.ts'
+import { drainWorker, revokeWorker } from '@hivesync/contracts/workers.ts'
+import { describeHive } from '../../test/harness/hive.ts'
 import { findDrift, setTier, start, submitted } from '../../test/harness/jobs.ts'
 import { createDispatcher, type Poll } from './dispatch.ts'
 
@@ -15,12 +14,6 @@ const pollOf = (workerId: string, freeSlots = 1): Poll => ({
 })
 const never = new AbortController().signal
 const patienceMs = 60_000
-
-/** Resolves with the state that a job has reached when it is one of these; woken by what changes it. */
-async function reaches(hive: Hive, jobId: string, state: string): Promise<void> {
-  const current = () => hive.ctx.db.kysely.selectFrom('jobs').select('state').where('id', '=', jobId).executeTakeFirst()
-  while ((await current())?.state !== state) await delay(1)
-}
 
 describeHive('the dispatcher', (open) => {
   test('a poll without patience looks once and answers', async () => {
@@ -123,8 +116,8 @@ describeHive('the dispatcher', (open) => {
     const projectId = await hive.project(ada)
     const worker = await hive.worker()
     const dispatcher = createDispatcher(hive.ctx)
-    await assert.rejects(dispatcher.wait({ ...pollOf(worker.id), kinds: ['\0'] }, patienceMs, never))
     const job = await submitted(hive, ada, projectId)
+    await assert.rejects(dispatcher.wait({ ...pollOf(worker.id), kinds: ['\0'] }, patienceMs, never))
     const [claim] = await dispatcher.wait(pollOf(worker.id), patienceMs, never)
     assert.equal(claim?.jobId, job.id)
     dispatcher.close()
@@ -182,8 +175,11 @@ describeHive('the dispatcher', (open) => {
     dispatcher.close()
   })
 
-  for (const verb of ['drainWorker', 'revokeWorker'] as const)
-    test(`a poll that waited when its worker was ${verb === 'drainWorker' ? 'drained' : 'revoked'} gets nothing`, async () => {
+  for (const [fate, endpoint] of [
+    ['drained', drainWorker],
+    ['revoked', revokeWorker],
+  ] as const)
+    test(`a poll that waited when its worker was ${fate} gets nothing`, async () => {
       await using hive = await open()
       const { token } = await hive.admin()
       const ada = await hive.person('ada')
@@ -191,12 +187,11 @@ describeHive('the dispatcher', (open) => {
       const [gone, there] = [await hive.worker(), await hive.worker()]
       const dispatcher = createDispatcher(hive.ctx)
       const poll = dispatcher.wait(pollOf(gone.id), patienceMs, never)
-      await hive.call(workers[verb], { token, params: { workerId: gone.id } })
+      await hive.call(endpoint, { token, params: { workerId: gone.id } })
       const job = await submitted(hive, ada, projectId)
       const [claim] = await dispatcher.wait(pollOf(there.id), patienceMs, never)
       assert.equal(claim?.jobId, job.id)
       assert.equal((await start(there, { token: claim?.token ?? 0 })).status, 204)
-      await reaches(hive, job.id, 'running')
       dispatcher.close()
       assert.deepEqual(await poll, [])
     })

@@ -42,7 +42,8 @@ test('a worker killed in the middle of a job does not keep it: it runs again els
 })
 
 async function submitSlow(hive: Installation): Promise<Job> {
-  return hive.json<Job>('run', '--no-wait', '--', 'sh', '-c', 'echo begun; sleep 4; echo done')
+  const { job } = await hive.json<{ job: Job }>('run', '--no-wait', '--', 'sh', '-c', 'echo begun; sleep 4; echo done')
+  return job
 }
 
 async function untilRunning(hive: Installation, jobId: string): Promise<void> {

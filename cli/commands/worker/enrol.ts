@@ -29,7 +29,7 @@ export const enrol = defineCommand({
     const variables = { SERVER: server, TOKEN: enrolmentToken, ...(name === undefined ? {} : { NAME: name }) }
     const settings = Object.entries(variables).map(([key, value]) => `HIVESYNC_WORKER_${key}=${shellWord(value)}`)
     // A leading space keeps the token out of the history of most shells.
-    const command = ` ${settings.join(' ')} hivesync worker start`
+    const command = ` ${settings.join(' ')} npx hivesync worker start`
     return {
       json: { ...enrolment, server, command: command.trim() },
       lines: [

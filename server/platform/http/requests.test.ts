@@ -162,7 +162,7 @@ describe('an address', () => {
     [`//things/${id}`]: 404,
     [`/Things/${id}`]: 404,
     [`/%2574hings/${id}`]: 404,
-    '/things/../things': 405,
+    '/things/../things': 404,
     '/nothing': 404,
     '/.git/config': 404,
     '/openapi.json.map': 404,
@@ -170,9 +170,9 @@ describe('an address', () => {
   for (const [url, status] of Object.entries(statuses)) {
     test(`${url.slice(0, 60)} is answered with ${status}, as a problem where it is one`, async () => {
       await using server = await openThings()
-      // The client in the test resolves dots in a path before it sends it; a socket does not.
+      // Over a socket: a client would resolve the dots before it sends them.
       const reply = await server.exchange(`GET ${url} HTTP/1.1\r\nHost: hive\r\nConnection: close\r\n\r\n`)
-      assert.match(reply, new RegExp(`^HTTP/1.1 ${url.includes('/../') ? 404 : status} `))
+      assert.match(reply, new RegExp(`^HTTP/1.1 ${status} `))
       assert.match(reply, /\r\nx-content-type-options: nosniff\r\n/)
       assert.match(reply, /\r\nx-request-id: /)
       if (status !== 200) assert.match(reply, /\r\ncontent-type: application\/problem\+json\r\n/)
@@ -206,15 +206,7 @@ describe('a request id', () => {
       return reply.headers['x-request-id']
     }
     for (const good of ['abcdefgh', 'A-1_b'.repeat(5), 'a'.repeat(64)]) assert.equal(await idOf(good), good)
-    for (const bad of [
-      'short',
-      'a'.repeat(65),
-      'has space',
-      'quote"quote',
-      '{"a":1}xx',
-      'ümlautümlaut',
-      '${jndi:ldap}',
-    ]) {
+    for (const bad of ['short', 'a'.repeat(65), 'has space', 'quote"quote', '{"a":1}xx', 'ümlautümlaut', '<script>']) {
       assert.match(String(await idOf(bad)), /^[0-9a-f-]{36}$/, bad)
     }
   })
@@ -238,7 +230,6 @@ describe('whatever a verb throws', () => {
     nothing: () => undefined,
     null: () => null,
     'an object that looks like a reply': () => ({ statusCode: 200, message: 'hunter2' }),
-    'a reply’s serialiser failing': () => new TypeError('hunter2 is not serialisable'),
   }
   for (const [name, thrown] of Object.entries(faults)) {
     test(`${name} becomes a textless 500 and one line in the log`, async () => {
@@ -276,14 +267,13 @@ describe('whatever a verb throws', () => {
   })
 })
 
-test('a route without a contract, or a contract without access, stops the boot', async () => {
+test('a route without a contract stops the boot', async () => {
   const register = [
     (app: TestServer['app']) => void app.get('/debug', async () => 'open to all'),
     (app: TestServer['app']) =>
       void app.route({ method: 'GET', url: '/debug', config: {}, handler: async () => 'open' }),
-    (app: TestServer['app']) => serve(app, { ...fail, access: undefined } as never, async () => ({ value: 1 })),
   ]
   for (const each of register) {
-    await assert.rejects(openServer({ register: each }), /GET \/(debug|fail) declares no access/)
+    await assert.rejects(openServer({ register: each }), /GET \/debug declares no access/)
   }
 })

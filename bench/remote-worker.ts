@@ -1,0 +1,120 @@
+import { randomBytes } from 'node:crypto'
+import {
+  type Claim,
+  claimJobs,
+  completeLease,
+  enrolWorker,
+  heartbeat,
+  startLease,
+  type WorkerReport,
+} from '@hivesync/contracts/worker-protocol.ts'
+import { createEnrolment } from '@hivesync/contracts/workers.ts'
+import { generateEncodedKeyPair, importPrivateKey, type SignatureKey } from '@hivesync/protocol/keys.ts'
+import { signRequest } from '@hivesync/protocol/signature.ts'
+import { type Client, openClient, readAnswer } from './connection.ts'
+import type { Api } from './server.ts'
+
+export interface RemoteWorker {
+  /** Finishes what it holds and ends. Throws what went wrong on the way, if anything did. */
+  stop(): Promise<void>
+}
+
+const waitSeconds = 2
+const heartbeatMs = 5000
+
+/**
+ * Enrols a worker and lets it work until stopped: long poll, signed start and completion of each job, heartbeats, all as the real agent sends
+ * them, but nothing is run. `onEnd` hears of each job once the server has accepted its completion.
+ */
+export async function startRemoteWorker(
+  url: string,
+  api: Api,
+  slots: number,
+  onEnd: (jobId: string) => void,
+  onFailure: (error: unknown) => void,
+): Promise<RemoteWorker> {
+  const client = openClient(url)
+  const pair = generateEncodedKeyPair()
+  const enrolment = await api.call<{ enrolmentToken: string }>('POST', createEnrolment.path, {}, createEnrolment.status)
+  const body = { enrolmentToken: enrolment.enrolmentToken, name: 'bench', publicKey: pair.publicKey }
+  const { workerId } = await api.call<{ workerId: string }>('POST', enrolWorker.path, body, enrolWorker.status)
+  const call = signedCalls(client, workerId, importPrivateKey(pair))
+
+  const report: WorkerReport = {
+    ...{ version: '0.1.0', labels: [], kinds: ['compute'], slots },
+    isolation: { level: 'full', layers: [], reason: null },
+  }
+  const held = new Set<number>()
+  let freed = Promise.withResolvers<void>()
+  let stopping = false
+  let failure: { error: unknown } | undefined
+  const fail = (error: unknown): void => {
+    failure ??= { error }
+    stopping = true
+    onFailure(error)
+  }
+
+  async function work({ token, jobId }: Claim): Promise<void> {
+    const lease = { token: String(token) }
+    try {
+      await call(startLease.path, startLease.status, undefined, lease)
+      const completion = { outcome: 'succeeded', result: { exitCode: 0 } }
+      await call(completeLease.path, completeLease.status, completion, lease)
+      onEnd(jobId)
+    } catch (error) {
+      fail(error)
+    }
+    held.delete(token)
+    freed.resolve()
+    freed = Promise.withResolvers()
+  }
+
+  async function poll(): Promise<void> {
+    while (!stopping) {
+      const freeSlots = slots - held.size
+      if (freeSlots === 0) {
+        await freed.promise
+        continue
+      }
+      const { jobs } = await call<{ jobs: Claim[] }>(claimJobs.path, claimJobs.status, {
+        report,
+        freeSlots,
+        waitSeconds,
+      })
+      for (const claim of jobs) {
+        held.add(claim.token)
+        void work(claim)
+      }
+    }
+  }
+  const beating = setInterval(() => {
+    call(heartbeat.path, heartbeat.status, { leases: [...held] }).catch(fail)
+  }, heartbeatMs)
+  const polling = poll().catch(fail)
+
+  return {
+    async stop() {
+      stopping = true
+      await polling
+      while (held.size > 0) await freed.promise
+      clearInterval(beating)
+      client.close()
+      if (failure !== undefined) throw failure.error
+    },
+  }
+}
+
+function signedCalls(client: Client, keyId: string, key: SignatureKey) {
+  return async <T>(path: string, status: number, body?: unknown, params?: { token: string }): Promise<T> => {
+    const target = params === undefined ? path : path.replace(':token', params.token)
+    const bytes = Buffer.from(body === undefined ? '' : JSON.stringify(body))
+    const signed = signRequest({
+      ...{ method: 'POST', target, body: bytes, keyId, key },
+      createdSeconds: Math.floor(Date.now() / 1000),
+      nonce: randomBytes(16).toString('base64url'),
+    })
+    const type: Record<string, string> = bytes.length === 0 ? {} : { 'content-type': 'application/json' }
+    const answer = await client.send({ method: 'POST', target, headers: { ...type, ...signed }, body: bytes })
+    return readAnswer<T>(answer, status)
+  }
+}
