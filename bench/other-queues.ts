@@ -44,7 +44,7 @@ export async function openGraphileWorker(
   const runner = await run({
     ...{ connectionString: databaseUrl, schema, noHandleSignals: true },
     ...(concurrency === undefined ? {} : { concurrency }),
-    logger: new Logger(() => () => {}),
+    logger: new Logger(() => (level, message, meta) => { if (level !== "debug" && level !== "info") console.log(level, message, meta) }),
     taskList: { [queue]: async () => {} },
   })
   // After the result has been written to the database, not when the task's function returns.

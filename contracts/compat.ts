@@ -1,6 +1,6 @@
 import { Type } from 'typebox'
 import { endpoint } from './endpoint.ts'
-import { RepositoryUrlText } from './repository-url.ts'
+import { RepositoryUrlText } from './job-kinds.ts'
 import { nullable, object } from './values.ts'
 
 /** Pharos clients: snake_case, one project per token. */

@@ -1,9 +1,12 @@
 import { type Static, Type } from 'typebox'
-import { RepositoryUrlText } from './repository-url.ts'
+import { maxRepositoryUrlLength } from './repository-url.ts'
 import { object } from './values.ts'
 
 export const jobKinds = ['ingest', 'compute'] as const
 export type JobKind = (typeof jobKinds)[number]
+
+/** The text of a repository address as it arrives; `parseRepositoryUrl` decides what it means. */
+export const RepositoryUrlText = Type.String({ minLength: 1, maxLength: maxRepositoryUrlLength })
 
 /** A git ref name: a branch, a tag or a full commit id. No leading dash (option injection), no control characters, no `..`. */
 export const GitRef = Type.String({

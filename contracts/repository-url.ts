@@ -1,8 +1,3 @@
-import { Type } from 'typebox'
-
-/** The text of a repository address as it arrives; `parseRepositoryUrl` decides what it means. */
-export const RepositoryUrlText = Type.String({ minLength: 1, maxLength: 2048 })
-
 /** A repository as the user named it, once its syntax is proven harmless. */
 export type RepositoryUrl =
   | { kind: 'https'; url: string; host: string; port: number; hostKind: 'name' | 'single-label' | 'ipv4' | 'ipv6' }

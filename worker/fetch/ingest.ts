@@ -1,3 +1,4 @@
+import { RepositoryRefused } from '@hivesync/contracts/repository-url.ts'
 import type { Sandbox } from '../sandbox/sandbox.ts'
 import { defaultEgressLimits, type EgressDecision, type EgressProxy, openEgressProxy } from './egress-proxy.ts'
 import { FetchFailed } from './fetch-failed.ts'
@@ -9,7 +10,6 @@ import { MirrorBusy } from './mirror-lock.ts'
 import { type FileBatch, MirrorDamaged, type ReadTotals, readTree, type TreeReading } from './read-files.ts'
 import type { WantedRef } from './remote-refs.ts'
 import { type AllowedRepository, judgeRepository } from './repository-policy.ts'
-import { RepositoryRefused } from './repository-url.ts'
 
 export interface IngestProgress {
   phase: 'resolve' | 'fetch' | 'read' | 'index'

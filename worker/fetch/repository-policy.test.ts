@@ -2,8 +2,8 @@ import assert from 'node:assert/strict'
 import { chmod, mkdir, symlink, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
+import { type RepositoryRefusalCode, RepositoryRefused } from '@hivesync/contracts/repository-url.ts'
 import { judgeRepository, type RepositoryPolicy } from './repository-policy.ts'
-import { type RepositoryRefusalCode, RepositoryRefused } from './repository-url.ts'
 import { makeFolder } from './test-support/git-repository.ts'
 
 const nothing: RepositoryPolicy = { privateHosts: [], localRepos: [] }

@@ -1,7 +1,7 @@
 import { realpath, stat } from 'node:fs/promises'
 import { dirname, sep } from 'node:path'
+import { parseRepositoryUrl, RepositoryRefused } from '@hivesync/contracts/repository-url.ts'
 import { addressScope } from './address-guard.ts'
-import { parseRepositoryUrl, RepositoryRefused } from './repository-url.ts'
 
 /** What the owner of this worker allows beyond public https hosts. */
 export interface RepositoryPolicy {

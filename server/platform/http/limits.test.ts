@@ -42,7 +42,12 @@ function openLimited(config: Partial<Config> = {}) {
       for (const each of operations) serve(app, each, async () => ({}))
     },
   })
-  return { server, advance: (ms: number) => void (now += ms) }
+  return {
+    server,
+    advance(ms: number) {
+      now += ms
+    },
+  }
 }
 
 interface From {
