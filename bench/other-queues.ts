@@ -30,11 +30,7 @@ export async function openPgBoss(databaseUrl: string): Promise<JobSystem> {
 }
 
 /** graphile-worker in this process, woken by LISTEN/NOTIFY; `concurrency` undefined leaves its default of one job at a time. */
-export async function openGraphileWorker(
-  databaseUrl: string,
-  schema: string,
-  concurrency?: number,
-): Promise<JobSystem> {
+export async function openGraphileWorker(databaseUrl: string, concurrency?: number): Promise<JobSystem> {
   const ends = new Map<string, PromiseWithResolvers<void>>()
   const endOf = (jobId: string): PromiseWithResolvers<void> => {
     const end = ends.get(jobId) ?? Promise.withResolvers<void>()
@@ -42,9 +38,9 @@ export async function openGraphileWorker(
     return end
   }
   const runner = await run({
-    ...{ connectionString: databaseUrl, schema, noHandleSignals: true },
-    ...(concurrency === undefined ? {} : { concurrency }),
-    logger: new Logger(() => (level, message, meta) => { if (level !== "debug" && level !== "info") console.log(level, message, meta) }),
+    ...{ connectionString: databaseUrl, noHandleSignals: true },
+    ...(concurrency === undefined ? {} : { concurrency, maxPoolSize: concurrency + 1 }),
+    logger: new Logger(() => () => {}),
     taskList: { [queue]: async () => {} },
   })
   // After the result has been written to the database, not when the task's function returns.

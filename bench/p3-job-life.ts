@@ -36,9 +36,8 @@ export async function measure({ profileDir }: BenchOptions): Promise<Report> {
     const options = { name: 'postgres', databaseUrl: await databaseUrl('hivesync'), profileDir }
     systems.postgres = cleanup.use(await openHiveSync(inFlight, options))
     systems.pgBoss = cleanup.use(await openPgBoss(await databaseUrl('pg_boss')))
-    const graphileUrl = await databaseUrl('graphile')
-    systems.graphile = cleanup.use(await openGraphileWorker(graphileUrl, 'one'))
-    systems.graphile32 = cleanup.use(await openGraphileWorker(graphileUrl, 'many', inFlight))
+    systems.graphile = cleanup.use(await openGraphileWorker(await databaseUrl('graphile')))
+    systems.graphile32 = cleanup.use(await openGraphileWorker(await databaseUrl('graphile_32'), inFlight))
   }
   const entries = Object.entries(systems) as [Name, JobSystem][]
   const lives = new Map<Name, number>()

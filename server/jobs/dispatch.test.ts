@@ -129,6 +129,7 @@ describeHive('the dispatcher', (open) => {
     const projectId = await hive.project(ada)
     const [broken, sound] = [await hive.worker(), await hive.worker()]
     const dispatcher = createDispatcher(hive.ctx)
+    await submitted(hive, ada, projectId, { labels: ['gpu'] })
     const refused = assert.rejects(dispatcher.wait({ ...pollOf(broken.id), kinds: ['\0'] }, patienceMs, never))
     const poll = dispatcher.wait(pollOf(sound.id), patienceMs, never)
     const job = await submitted(hive, ada, projectId)

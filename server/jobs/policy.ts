@@ -16,7 +16,7 @@ export const policy = {
 const baseDelayMs = 5000
 const maxDelayMs = 300_000
 
-/** Exponential backoff with jitter: half of the delay is fixed, half is chance, so that a herd of failures spreads out. */
+/** Exponential backoff with jitter, in whole milliseconds: half of the delay is fixed, half is chance, so that a herd of failures spreads out. */
 export function retryDelayMs(failures: number, fraction: number): number {
-  return Math.min(maxDelayMs, baseDelayMs * 2 ** Math.min(failures, 16)) * (0.5 + fraction / 2)
+  return Math.round(Math.min(maxDelayMs, baseDelayMs * 2 ** Math.min(failures, 16)) * (0.5 + fraction / 2))
 }

@@ -52,7 +52,7 @@ const notPublic = [
 ]
 
 const harmful = [
-  ...['--upload-pack=touch${IFS}x', '-oProxyCommand=x', 'ext::sh -c id', 'fd::17', 'transport::address'],
+  ...['--upload-pack=touch$IFS', '-oProxyCommand=x', 'ext::sh -c id', 'fd::17', 'transport::address'],
   ...['http://example.net/a.git', 'git://example.net/a.git', 'ssh://example.net/a.git', 'git@example.net:a.git'],
   ...['ftp://example.net/a', 'javascript:alert(1)', 'data:,a', 'example.net/a', '/srv/repos/a', '../a', 'C:\\repos\\a'],
   ...['https://user:secret@example.net/a.git', 'https://token@example.net/a.git', 'https://@example.net/a.git'],

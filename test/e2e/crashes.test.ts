@@ -1,44 +1,47 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import type { Job, JobAttempt } from '@hivesync/contracts/jobs.ts'
+import { onEachDatabase } from '../../server/platform/db/test-databases.ts'
 import { type Installation, install, setUp } from './installation.ts'
 
-test('a server killed in the middle of a job finds it again, and the job ends exactly once', async () => {
-  await using hive = await install()
-  await setUp(hive)
-  await hive.line((line) => line.includes('"worker_ready"'))
-  const job = await submitSlow(hive)
-  await untilRunning(hive, job.id)
+onEachDatabase((_open, { createUrl }) => {
+  test('a server killed in the middle of a job finds it again, and the job ends exactly once', async () => {
+    await using hive = await install({ HIVESYNC_DATABASE_URL: await createUrl() })
+    await setUp(hive)
+    await hive.line((line) => line.includes('"worker_ready"'))
+    const job = await submitSlow(hive)
+    await untilRunning(hive, job.id)
 
-  const { server } = await hive.processes()
-  process.kill(server, 'SIGKILL')
-  await hive.stop()
-  await hive.start()
+    const { server } = await hive.processes()
+    process.kill(server, 'SIGKILL')
+    await hive.stop()
+    await hive.start()
 
-  const ended = await untilEnded(hive, job.id)
-  assert.ok(['succeeded', 'failed'].includes(ended.state), ended.state)
-  await requireOneEnd(hive, job.id)
-})
+    const ended = await untilEnded(hive, job.id)
+    assert.ok(['succeeded', 'failed'].includes(ended.state), ended.state)
+    await requireOneEnd(hive, job.id)
+  })
 
-test('a worker killed in the middle of a job does not keep it: it runs again elsewhere or later, and ends once', async () => {
-  await using hive = await install()
-  await setUp(hive)
-  await hive.line((line) => line.includes('"worker_ready"'))
-  const job = await submitSlow(hive)
-  await untilRunning(hive, job.id)
+  test('a worker killed in the middle of a job does not keep it: it runs again elsewhere or later, and ends once', async () => {
+    await using hive = await install({ HIVESYNC_DATABASE_URL: await createUrl() })
+    await setUp(hive)
+    await hive.line((line) => line.includes('"worker_ready"'))
+    const job = await submitSlow(hive)
+    await untilRunning(hive, job.id)
 
-  const { worker } = await hive.processes()
-  assert.ok(worker)
-  process.kill(worker, 'SIGKILL')
+    const { worker } = await hive.processes()
+    assert.ok(worker)
+    process.kill(worker, 'SIGKILL')
 
-  const ended = await untilEnded(hive, job.id)
-  assert.equal(ended.state, 'succeeded')
-  const attempts = await hive.json<{ items: JobAttempt[] }>('job', 'attempts', job.id)
-  assert.deepEqual(
-    attempts.items.map(({ outcome }) => outcome),
-    ['lost', 'succeeded'],
-  )
-  await requireOneEnd(hive, job.id)
+    const ended = await untilEnded(hive, job.id)
+    const attempts = await hive.json<{ items: JobAttempt[] }>('job', 'attempts', job.id)
+    assert.equal(ended.state, 'succeeded', JSON.stringify({ ended, attempts, lines: hive.lines() }, null, 1))
+    assert.deepEqual(
+      attempts.items.map(({ outcome }) => outcome),
+      ['lost', 'succeeded'],
+    )
+    await requireOneEnd(hive, job.id)
+  })
 })
 
 async function submitSlow(hive: Installation): Promise<Job> {

@@ -27,6 +27,8 @@ export interface Installation extends AsyncDisposable {
   json<T>(...args: string[]): Promise<T>
   /** Resolves with the first output line that the test accepts, past or future. */
   line(accept: (line: string) => boolean): Promise<string>
+  /** What it has printed since it was started, for the message of a failure. */
+  lines(): readonly string[]
   /** The process ids of the server and of the worker that run now. */
   processes(): Promise<{ server: number; worker: number | undefined }>
   /** Stops with SIGTERM and waits; resolves with the exit code. */
@@ -151,6 +153,7 @@ export async function install(env: Record<string, string> = {}): Promise<Install
       return JSON.parse(outcome.stdout)
     },
     line,
+    lines: () => lines,
     async processes() {
       const children = await descendants(child?.pid ?? 0)
       const find = async (name: string): Promise<number | undefined> => {

@@ -1,0 +1,362 @@
+// Every operation asked by everybody who may not: generated from the contracts, so that a new operation is covered the moment it exists.
+import assert from 'node:assert/strict'
+import { before, describe, test } from 'node:test'
+import { type Permission, permissions, type Scope } from '@hivesync/contracts/access.ts'
+import * as apiKeys from '@hivesync/contracts/api-keys.ts'
+import type { Endpoint } from '@hivesync/contracts/endpoint.ts'
+import * as jobs from '@hivesync/contracts/jobs.ts'
+import { operations } from '@hivesync/contracts/operations.ts'
+import * as sessions from '@hivesync/contracts/sessions.ts'
+import type { Problem } from '@hivesync/contracts/values.ts'
+import { codesOf } from '../../server/platform/http/openapi.ts'
+import { describeHive, type Hive, type Person, type TestWorker } from '../harness/hive.ts'
+import { sampleOf } from './sample.ts'
+
+const all = [...operations.values()]
+const isPermission = (access: Endpoint['access']): access is Permission => permissions.some((each) => each === access)
+const parametersOf = ({ params }: Endpoint): string[] => Object.keys(params?.properties ?? {})
+
+test('these operations and no others are open to everybody', () => {
+  const open = all.filter(({ access }) => access === 'public').map(({ name }) => name)
+  assert.deepEqual(open.sort(), [
+    'enrolWorker', 'getHealth', 'getKeySet', 'getLanding', 'getOpenApi', 'getReadiness', 'logIn', 'refresh', 'register', 'setUp',
+  ]) // biome-ignore format: one line reads better
+})
+
+test('what needs no proof is limited like a login, or changes nothing', () => {
+  for (const { name, access, limit, method } of all) {
+    if (access === 'public') assert.ok(limit === 'auth' || method === 'GET', name)
+    else if (access === 'worker') assert.equal(limit, 'worker', name)
+    else assert.equal(limit, method === 'GET' ? 'read' : 'write', name)
+  }
+})
+
+/** Ids of things that exist and belong to Ada; an operation with a new parameter fails here until it is named. */
+type Things = Record<string, string>
+
+interface Ask {
+  token?: string
+  headers?: Record<string, string>
+}
+
+async function ask(hive: Hive, things: Things, operation: Endpoint, { token, headers }: Ask) {
+  const url = operation.path.replace(/:(\w+)/g, (_, name: string) => {
+    const id = things[name]
+    assert.ok(id, `${operation.name}: the matrix knows no ${name}`)
+    return id
+  })
+  const body = operation.body === undefined ? {} : { payload: JSON.stringify(sampleOf(operation.body)) }
+  const required = operation.query?.required ?? []
+  const query = required.length === 0 ? '' : `?${required.map((name) => `${name}=abcd`).join('&')}`
+  const reply = await hive.inject({
+    method: operation.method,
+    url: url + query,
+    ...body,
+    headers: {
+      ...(operation.body !== undefined && { 'content-type': 'application/json' }),
+      ...(token !== undefined && { authorization: `Bearer ${token}` }),
+      ...headers,
+    },
+  })
+  return reply
+}
+
+type Reply = Awaited<ReturnType<typeof ask>>
+
+function requireRefused(operation: Endpoint, reply: Reply, status: number, code: string | RegExp): void {
+  assert.equal(reply.statusCode, status, reply.body)
+  const problem = reply.json<Problem>()
+  if (typeof code === 'string') assert.equal(problem.code, code)
+  else assert.match(problem.code, code)
+  assert.ok(
+    [...codesOf(operation)].some((each) => each === problem.code),
+    `${problem.code} is not documented`,
+  )
+  if (status === 401) assert.match(String(reply.headers['www-authenticate']), /^Bearer /)
+}
+
+/** One test per operation that the actor must not use. */
+function refuses(
+  who: string,
+  applies: (operation: Endpoint) => boolean,
+  send: (operation: Endpoint) => Promise<Reply>,
+  status: number,
+  code: string | RegExp,
+): void {
+  describe(who, () => {
+    for (const operation of all.filter(applies)) {
+      test(`is refused ${operation.name} with ${status}`, async () =>
+        requireRefused(operation, await send(operation), status, code))
+    }
+  })
+}
+
+describeHive('access', (open) => {
+  let hive: Hive
+  let ada: Person
+  let eve: Person
+  let admin: Person
+  let drone: TestWorker
+  let things: Things
+
+  before(async () => {
+    hive = await open()
+    admin = await hive.admin()
+    ada = await hive.person('ada')
+    eve = await hive.person('eve')
+    drone = await hive.worker()
+    const projectId = await hive.project(ada)
+    const body = { kind: 'compute' as const, input: { command: ['true'] } }
+    const job = await hive.call(jobs.submitJob, { token: ada.token, params: { projectId }, body })
+    things = {
+      projectId,
+      jobId: job.body.id,
+      userId: ada.userId,
+      sessionId: ada.sessionId,
+      workerId: drone.id,
+      apiKeyId: (await newKey(ada, ['read'])).id,
+      token: '1',
+    }
+  })
+
+  async function newKey(owner: Person, scopes: Scope[], projectId?: string) {
+    const reply = await hive.call(apiKeys.createApiKey, {
+      token: owner.token,
+      body: { name: 'key', scopes, projectId },
+    })
+    return reply.body
+  }
+  const asking = (who: (operation: Endpoint) => Ask | Promise<Ask>) => async (operation: Endpoint) =>
+    ask(hive, things, operation, await who(operation))
+  const needsBearer = ({ access }: Endpoint) => access !== 'public' && access !== 'worker'
+  const needsWorker = ({ access }: Endpoint) => access === 'worker'
+
+  refuses(
+    'nobody',
+    needsBearer,
+    asking(() => ({})),
+    401,
+    'authentication_required',
+  )
+  refuses(
+    'nobody',
+    needsWorker,
+    asking(() => ({})),
+    401,
+    'signature_missing',
+  )
+  refuses(
+    'a made-up token',
+    needsBearer,
+    asking(() => ({ token: 'x'.repeat(40) })),
+    401,
+    'invalid_token',
+  )
+  refuses(
+    'a made-up key',
+    needsBearer,
+    asking(() => ({ token: `hs_${'x'.repeat(57)}` })),
+    401,
+    'invalid_token',
+  )
+  refuses(
+    'a forged token',
+    needsBearer,
+    asking(() => ({ token: forged(ada.token) })),
+    401,
+    'invalid_token',
+  )
+  refuses(
+    'a token that is not signed',
+    needsBearer,
+    asking(() => ({ token: unsigned(ada.token) })),
+    401,
+    'invalid_token',
+  )
+  const basic = { headers: { authorization: `Basic ${Buffer.from('ada:x').toString('base64')}` } }
+  refuses(
+    'a password sent along',
+    needsBearer,
+    asking(() => basic),
+    401,
+    'invalid_token',
+  )
+  const inTheUrl = async (operation: Endpoint) => {
+    const { path } = operation
+    return hive.inject({ method: operation.method, url: `${path}?access_token=${ada.token}&api_key=${ada.token}` })
+  }
+  refuses('a token in the address', needsBearer, inTheUrl, 401, 'authentication_required')
+  refuses(
+    'a person',
+    needsWorker,
+    asking(() => ({ token: ada.token })),
+    401,
+    'signature_missing',
+  )
+  refuses(
+    'the admin',
+    needsWorker,
+    asking(() => ({ token: admin.token })),
+    401,
+    'signature_missing',
+  )
+
+  const signed = async (operation: Endpoint): Promise<Reply> => {
+    const reply = await drone.call(operation)
+    return { statusCode: reply.status, headers: reply.headers, body: '', json: () => reply.problem } as Reply
+  }
+  refuses('a worker', needsBearer, signed, 401, 'authentication_required')
+
+  describe('no longer', () => {
+    let loggedOut: Person
+    let deactivated: Person
+    let keyOfDeactivated = ''
+    let revokedKey = ''
+    before(async () => {
+      loggedOut = await hive.person('logged-out')
+      await hive.call(sessions.logOut, { token: loggedOut.token })
+      deactivated = await hive.person('deactivated')
+      keyOfDeactivated = (await newKey(deactivated, ['write'])).apiKey
+      await hive.ctx.db.kysely
+        .updateTable('users')
+        .set({ deactivatedAt: hive.clock.now() })
+        .where('id', '=', deactivated.userId)
+        .execute()
+      hive.ctx.bus.publish('identity')
+      const { apiKey, id } = await newKey(ada, ['write'])
+      revokedKey = apiKey
+      await hive.call(apiKeys.revokeApiKey, { token: ada.token, params: { apiKeyId: id } })
+    })
+    refuses(
+      'a session that was ended',
+      needsBearer,
+      asking(() => ({ token: loggedOut.token })),
+      401,
+      'session_revoked',
+    )
+    refuses(
+      'a deactivated person',
+      needsBearer,
+      asking(() => ({ token: deactivated.token })),
+      401,
+      'session_revoked',
+    )
+    refuses(
+      'the key of a deactivated person',
+      needsBearer,
+      asking(() => ({ token: keyOfDeactivated })),
+      401,
+      'invalid_token',
+    )
+    refuses(
+      'a revoked key',
+      needsBearer,
+      asking(() => ({ token: revokedKey })),
+      401,
+      'invalid_token',
+    )
+  })
+
+  describe('without the right', () => {
+    const has = (access: Endpoint['access']) => (operation: Endpoint) => operation.access === access
+    refuses(
+      'a person who is no admin',
+      has('admin'),
+      asking(() => ({ token: ada.token })),
+      403,
+      'permission_denied',
+    )
+    const keyOf = (owner: () => Person, scopes: Scope[]) =>
+      asking(async () => ({ token: (await newKey(owner(), scopes)).apiKey }))
+    refuses(
+      'an admin’s key without the scope admin',
+      has('admin'),
+      keyOf(() => admin, ['write']),
+      403,
+      'permission_denied',
+    )
+    refuses(
+      'a key with every scope',
+      has('session'),
+      keyOf(() => admin, ['admin']),
+      403,
+      'permission_denied',
+    )
+    for (const lacking of permissions) {
+      const others = permissions.filter((each) => each !== lacking)
+      refuses(
+        `a key without ${lacking}`,
+        has(lacking),
+        keyOf(() => ada, others),
+        403,
+        'permission_denied',
+      )
+    }
+  })
+
+  describe('of somebody else', () => {
+    const isTheirs = (operation: Endpoint) =>
+      needsBearer(operation) && operation.access !== 'admin' && parametersOf(operation).length > 0
+    refuses(
+      'another team’s person',
+      isTheirs,
+      asking(() => ({ token: eve.token })),
+      404,
+      /_not_found$/,
+    )
+    refuses(
+      'the system’s admin',
+      isTheirs,
+      asking(() => ({ token: admin.token })),
+      404,
+      /_not_found$/,
+    )
+    const isOfProject = (operation: Endpoint) =>
+      isPermission(operation.access) && parametersOf(operation).some((name) => name === 'projectId' || name === 'jobId')
+    let boundKey: Promise<string> | undefined
+    const bound = async (): Promise<string> => {
+      boundKey ??= hive.project(ada, 'another').then(async (id) => (await newKey(ada, ['write'], id)).apiKey)
+      return boundKey
+    }
+    refuses(
+      'a key of another project',
+      isOfProject,
+      asking(async () => ({ token: await bound() })),
+      404,
+      /_not_found$/,
+    )
+  })
+
+  describe('in the end', () => {
+    before(() => hive.clock.advance(16 * 60_000))
+    refuses(
+      'an expired token',
+      needsBearer,
+      asking(() => ({ token: ada.token })),
+      401,
+      'token_expired',
+    )
+  })
+
+  test('nothing of it changed anything', async () => {
+    const job = await hive.ctx.db.kysely.selectFrom('jobs').select('state').execute()
+    assert.deepEqual(job, [{ state: 'queued' }])
+    const worker = await hive.ctx.db.kysely
+      .selectFrom('workers')
+      .select(['revokedAt', 'drainingAt'])
+      .executeTakeFirstOrThrow()
+    assert.deepEqual(worker, { revokedAt: null, drainingAt: null })
+    await hive[Symbol.asyncDispose]()
+  })
+})
+
+/** The token with one bit of its signature changed. */
+function forged(token: string): string {
+  const end = token.lastIndexOf('.') + 1
+  return `${token.slice(0, end)}${token.charAt(end) === 'A' ? 'B' : 'A'}${token.slice(end + 1)}`
+}
+
+function unsigned(token: string): string {
+  const header = Buffer.from('{"alg":"none","typ":"at+jwt"}').toString('base64url')
+  return `${header}.${token.split('.')[1]}.`
+}
