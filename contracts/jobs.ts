@@ -85,6 +85,20 @@ export const LogLine = object({
 })
 export type LogLine = Static<typeof LogLine>
 
+/** What the live stream of a job says, beside `log` (a LogLine) and the closing `end`. */
+export const JobStateEvent = Type.Object({
+  state: JobState,
+  attempt: Type.Optional(Type.Integer()),
+  reason: Type.Optional(Type.String()),
+})
+export type JobStateEvent = Static<typeof JobStateEvent>
+export const JobProgressEvent = Type.Object({
+  phase: Type.String(),
+  progress: nullable(Type.Integer({ minimum: 0, maximum: 100 })),
+  message: nullable(Type.String()),
+})
+export type JobProgressEvent = Static<typeof JobProgressEvent>
+
 const jobParams = object({ jobId: Id })
 const projectParams = object({ projectId: Id })
 const options = {

@@ -1,26 +1,13 @@
-import { JobState, LogLine, watchJob } from '@hivesync/contracts/jobs.ts'
-import { nullable } from '@hivesync/contracts/values.ts'
-import { type Static, Type } from 'typebox'
-import { Check, Clean } from 'typebox/value'
+import { JobProgressEvent, JobStateEvent, LogLine, watchJob } from '@hivesync/contracts/jobs.ts'
+import { conforms, knownPart } from '@hivesync/contracts/schema.ts'
 import type { Client } from './client.ts'
 import { HiveSyncError } from './error.ts'
 import type { EventsOptions } from './events.ts'
 import type { ServerSentEvent } from './server-sent-events.ts'
 
-const StateEvent = Type.Object({
-  state: JobState,
-  attempt: Type.Optional(Type.Integer()),
-  reason: Type.Optional(nullable(Type.String())),
-})
-const ProgressEvent = Type.Object({
-  phase: Type.String(),
-  progress: nullable(Type.Integer({ minimum: 0, maximum: 100 })),
-  message: nullable(Type.String()),
-})
-
 export type JobEvent =
-  | { type: 'state'; data: Static<typeof StateEvent> }
-  | { type: 'progress'; data: Static<typeof ProgressEvent> }
+  | { type: 'state'; data: JobStateEvent }
+  | { type: 'progress'; data: JobProgressEvent }
   | { type: 'log'; data: LogLine }
 
 /** Follows a job until it has ended and all of its log is told; kinds of events that a newer server may send are passed over. */
@@ -45,10 +32,10 @@ function isFinalEvent(event: ServerSentEvent): boolean {
 function readJobEvent({ event, data }: ServerSentEvent): JobEvent | undefined {
   if (event !== 'state' && event !== 'progress' && event !== 'log') return undefined
   const value = parse(data)
-  if (event === 'state' && Check(StateEvent, value)) return { type: event, data: value }
-  if (event === 'progress' && Check(ProgressEvent, value)) return { type: event, data: value }
-  const line = event === 'log' ? Clean(LogLine, value) : undefined
-  if (Check(LogLine, line)) return { type: 'log', data: line }
+  if (event === 'state' && conforms(JobStateEvent, value)) return { type: event, data: value }
+  if (event === 'progress' && conforms(JobProgressEvent, value)) return { type: event, data: value }
+  const line = event === 'log' ? knownPart(LogLine, value) : undefined
+  if (line !== undefined) return { type: 'log', data: line }
   throw new HiveSyncError('unexpected_reply', {
     title: 'An event of the job cannot be read',
     detail: `event ${event}`,

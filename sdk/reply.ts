@@ -1,6 +1,6 @@
 import type { Endpoint } from '@hivesync/contracts/endpoint.ts'
+import { knownPart } from '@hivesync/contracts/schema.ts'
 import { Problem } from '@hivesync/contracts/values.ts'
-import { Check, Clean } from 'typebox/value'
 import { HiveSyncError } from './error.ts'
 
 /** What a reply says, once its body has been read and judged; 204 and the like give undefined. Throws HiveSyncError. */
@@ -13,9 +13,8 @@ export async function readReply(endpoint: Endpoint, response: Response, maxBytes
   if (mediaType(response) !== 'application/json') throw await unexpected(response, 'it is not JSON')
   const value = parse(await readText(response, maxBytes))
   if (value === undefined) throw await unexpected(response, 'it is not valid JSON')
-  // A newer server may say more than this contract knows: the unknown is dropped, what is known must fit.
-  const known = Clean(endpoint.reply, value)
-  if (!Check(endpoint.reply, known)) throw await unexpected(response, `it is not what ${endpoint.name} answers with`)
+  const known = knownPart(endpoint.reply, value)
+  if (known === undefined) throw await unexpected(response, `it is not what ${endpoint.name} answers with`)
   return known
 }
 
@@ -31,8 +30,8 @@ export async function readProblem(response: Response, maxBytes: number): Promise
   }
   if (mediaType(response) !== 'application/problem+json') return unexpected(response, 'it is not a problem document')
   const value = parse(await readText(response, maxBytes))
-  const problem = value === undefined ? undefined : Clean(Problem, value)
-  if (!Check(Problem, problem)) return unexpected(response, 'its problem document cannot be read')
+  const problem = value === undefined ? undefined : knownPart(Problem, value)
+  if (problem === undefined) return unexpected(response, 'its problem document cannot be read')
   if (problem.status !== response.status) return unexpected(response, 'its problem document names another status')
   return new HiveSyncError(problem.code, { ...problem, retryAfterSeconds: readRetryAfter(response) })
 }

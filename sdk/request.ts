@@ -1,5 +1,5 @@
 import type { Endpoint } from '@hivesync/contracts/endpoint.ts'
-import { Check, Errors } from 'typebox/value'
+import { conforms, faultsOf } from '@hivesync/contracts/schema.ts'
 import { HiveSyncError } from './error.ts'
 import type { ServerAddress } from './server-address.ts'
 
@@ -47,9 +47,9 @@ function requireValid(endpoint: Endpoint, part: 'params' | 'query', value: unkno
   if (schema === undefined) return {}
   // An absent optional member is often written as `undefined`; on the wire it does not exist.
   const given = Object.fromEntries(Object.entries(Object(value)).filter(([, member]) => member !== undefined))
-  if (Check(schema, given)) return given
+  if (conforms(schema, given)) return given
   throw new HiveSyncError('invalid_request', {
     title: 'The request does not match the contract',
-    fields: Errors(schema, given).map((fault) => ({ path: `${part}${fault.instancePath}`, message: fault.message })),
+    fields: faultsOf(schema, given).map(({ path, message }) => ({ path: `${part}${path}`, message })),
   })
 }

@@ -5,8 +5,7 @@ import { json } from 'node:stream/consumers'
 import type { BodyOf, Endpoint, ParamsOf, QueryOf, ReplyOf } from '@hivesync/contracts/endpoint.ts'
 import { type ErrorCode, errorCatalog } from '@hivesync/contracts/errors.ts'
 import { operations } from '@hivesync/contracts/operations.ts'
-import type { TSchema } from 'typebox'
-import { Check, Errors } from 'typebox/value'
+import { conforms, faultsOf, type TSchema } from '@hivesync/contracts/schema.ts'
 
 export interface PeerRequest<E> {
   params: ParamsOf<E>
@@ -103,7 +102,7 @@ async function readRequest(endpoint: Endpoint, request: IncomingMessage, params:
 }
 
 function requireValid(what: string, schema: TSchema, value: unknown): void {
-  assert.ok(Check(schema, value), `${what}: ${JSON.stringify(Errors(schema, value))}`)
+  assert.ok(conforms(schema, value), `${what}: ${JSON.stringify(faultsOf(schema, value))}`)
 }
 
 function sendProblem(response: ServerResponse, code: ErrorCode, headers: Record<string, string> = {}): void {

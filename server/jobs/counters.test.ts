@@ -123,7 +123,7 @@ describeHive('counters', (open) => {
     hive.clock.advance(60_000)
     await reapLeases(hive.ctx)
     const states = await hive.ctx.db.kysely.selectFrom('jobs').select(['id', 'state']).execute()
-    const told = await hive.ctx.db.kysely.selectFrom('outbox').select(['topic', 'payload']).execute()
+    const told = await hive.ctx.db.kysely.selectFrom('outbox').select(['topic', 'payload']).orderBy('seq').execute()
     for (const { id, state } of states) {
       const topics = told.filter(({ payload }) => payload.includes(id)).map(({ topic }) => topic)
       assert.deepEqual(topics, ['job.submitted', `job.${state}`])

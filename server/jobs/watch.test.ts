@@ -1,0 +1,258 @@
+import assert from 'node:assert/strict'
+import { type ClientRequest, get, type IncomingMessage } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { test } from 'node:test'
+import * as contract from '@hivesync/contracts/jobs.ts'
+import * as projects from '@hivesync/contracts/projects.ts'
+import * as sessions from '@hivesync/contracts/sessions.ts'
+import { describeHive, type Hive, type Person } from '../../test/harness/hive.ts'
+import { complete, log, progress, start, submitted, take } from '../../test/harness/jobs.ts'
+
+interface ServerEvent {
+  id: string
+  event: string
+  data: Record<string, unknown>
+}
+
+/** A reader of a live stream over a real socket. */
+class Reader {
+  readonly events: ServerEvent[] = []
+  readonly ended: Promise<void>
+  readonly response: IncomingMessage
+  readonly #request: ClientRequest
+  #text = ''
+  #notice: () => void = () => {}
+
+  constructor(request: ClientRequest, response: IncomingMessage) {
+    this.#request = request
+    this.response = response
+    this.ended = new Promise((resolve) => response.once('close', resolve))
+    response.on('error', () => {}) // a stream that is cut off ends like any other for the test
+    response.setEncoding('utf8').on('data', (text: string) => this.#read(text))
+  }
+
+  #read(text: string): void {
+    const blocks = (this.#text + text).split('\n\n')
+    this.#text = blocks.pop() ?? ''
+    for (const block of blocks) {
+      const fields = new Map(block.split('\n').map((line) => line.split(/: (.*)/s, 2) as [string, string]))
+      const id = fields.get('id')
+      if (id !== undefined)
+        this.events.push({ id, event: fields.get('event') ?? '', data: JSON.parse(fields.get('data') ?? '') })
+    }
+    this.#notice()
+  }
+
+  /** Waits until one of the events so far is as asked. */
+  async until(isIt: (event: ServerEvent) => boolean): Promise<ServerEvent> {
+    for (;;) {
+      const found = this.events.find(isIt)
+      if (found !== undefined) return found
+      await Promise.race([
+        new Promise<void>((resolve) => {
+          this.#notice = resolve
+        }),
+        this.ended.then(() => assert.fail(`ended after ${JSON.stringify(this.events)}`)),
+      ])
+    }
+  }
+
+  hangUp(): void {
+    this.#request.destroy()
+  }
+}
+
+async function listen(hive: Hive): Promise<number> {
+  if (!hive.app.server.listening) await hive.app.listen({ host: '127.0.0.1', port: 0 })
+  return (hive.app.server.address() as AddressInfo).port
+}
+
+async function watch(hive: Hive, { token }: { token: string }, jobId: string, lastEventId?: string): Promise<Reader> {
+  const headers = {
+    authorization: `Bearer ${token}`,
+    ...(lastEventId === undefined ? {} : { 'last-event-id': lastEventId }),
+  }
+  const options = { host: '127.0.0.1', port: await listen(hive), path: `/api/v1/jobs/${jobId}/events`, headers }
+  return new Promise((resolve, reject) => {
+    const request = get({ ...options, agent: false }, (response) => resolve(new Reader(request, response)))
+    request.on('error', reject)
+  })
+}
+
+async function queued(hive: Hive) {
+  const ada = await hive.person('ada')
+  const projectId = await hive.project(ada)
+  const job = await submitted(hive, ada, projectId)
+  return { ada, projectId, job, worker: await hive.worker() }
+}
+
+const line = (seq: number) => ({ seq, stream: 'stdout' as const, at: 0, text: `${seq}\n` })
+const isState = (state: string) => (event: ServerEvent) => event.event === 'state' && event.data.state === state
+
+describeHive('watching a job', (open) => {
+  test('state, progress and log arrive live, and the stream ends with the job', async () => {
+    await using hive = await open()
+    const { ada, job, worker } = await queued(hive)
+    const reader = await watch(hive, ada, job.id)
+    assert.equal(reader.response.statusCode, 200)
+    assert.match(reader.response.headers['content-type'] ?? '', /^text\/event-stream/)
+    assert.equal(reader.response.headers['cache-control'], 'no-store')
+    await reader.until(isState('queued'))
+    const claim = await take(worker)
+    await reader.until(isState('running'))
+    await progress(worker, claim, { phase: 'run', progress: 40, message: 'Training…\n\nevent: forged' })
+    const shown = await reader.until(({ event }) => event === 'progress')
+    assert.equal(shown.data.message, 'Training…\n\nevent: forged')
+    await log(worker, claim, [line(0), line(1)])
+    await reader.until(({ event, data }) => event === 'log' && data.seq === 1)
+    await complete(worker, claim)
+    await reader.ended
+    assert.deepEqual(
+      reader.events.map(({ event, data }) => (event === 'state' ? data.state : event)),
+      ['queued', 'leased', 'running', 'progress', 'log', 'log', 'succeeded', 'end'],
+    )
+    assert.deepEqual(reader.events.at(-1)?.data, { state: 'succeeded' })
+  })
+
+  test('a reader that comes back with any Last-Event-ID gets exactly the rest', async () => {
+    await using hive = await open()
+    const { ada, job, worker } = await queued(hive)
+    const claim = await take(worker)
+    for (let i = 0; i < 5; i++) {
+      await progress(worker, claim, { phase: 'run', progress: i })
+      await log(worker, claim, [line(2 * i), line(2 * i + 1)])
+    }
+    await complete(worker, claim)
+    const whole = await watch(hive, ada, job.id)
+    await whole.ended
+    assert.equal(whole.events.length, 3 + 5 + 10 + 2)
+    for (const [i, { id }] of whole.events.entries()) {
+      const reader = await watch(hive, ada, job.id, id)
+      await reader.ended
+      const rest = whole.events.slice(i + 1)
+      // Whoever has seen the end and asks again is told of the end again.
+      assert.deepEqual(reader.events, rest.length > 0 ? rest : whole.events.slice(-1))
+    }
+    for (const odd of ['', 'x', '-1.-1', '1', '99999999999999999999.0', '1.2.3']) {
+      const reader = await watch(hive, ada, job.id, odd)
+      await reader.ended
+      assert.equal(reader.events.length, whole.events.length, odd)
+    }
+  })
+
+  test('a reader interrupted at any moment misses nothing and sees nothing twice', async () => {
+    await using hive = await open()
+    const { ada, job, worker } = await queued(hive)
+    const claim = await take(worker)
+    const seen: ServerEvent[] = []
+    for (let i = 0; i < 8; i++) {
+      const reader = await watch(hive, ada, job.id, seen.at(-1)?.id)
+      await Promise.all([log(worker, claim, [line(i)]), progress(worker, claim, { phase: 'run', progress: i })])
+      await reader.until(({ event }) => event === (i % 2 ? 'log' : 'progress'))
+      reader.hangUp()
+      await reader.ended
+      seen.push(...reader.events)
+    }
+    await complete(worker, claim)
+    const last = await watch(hive, ada, job.id, seen.at(-1)?.id)
+    await last.ended
+    seen.push(...last.events)
+    const logs = seen.filter(({ event }) => event === 'log').map(({ data }) => data.seq)
+    assert.deepEqual(logs, [0, 1, 2, 3, 4, 5, 6, 7])
+    const steps = seen.filter(({ event }) => event === 'progress').map(({ data }) => data.progress)
+    assert.deepEqual(steps, [0, 1, 2, 3, 4, 5, 6, 7])
+  })
+
+  test('more events than one look reads all arrive, also for a reader that pauses', async () => {
+    await using hive = await open()
+    const { ada, job, worker } = await queued(hive)
+    const claim = await take(worker)
+    const reader = await watch(hive, ada, job.id)
+    reader.response.pause()
+    const text = 'x'.repeat(16_000)
+    for (let i = 0; i < 5; i++) {
+      const chunks = Array.from({ length: 120 }, (_, n) => ({ ...line(120 * i + n), text }))
+      assert.equal((await log(worker, claim, chunks)).status, 200)
+    }
+    await complete(worker, claim)
+    reader.response.resume()
+    await reader.ended
+    const seqs = reader.events.filter(({ event }) => event === 'log').map(({ data }) => data.seq)
+    assert.deepEqual(
+      seqs,
+      Array.from({ length: 600 }, (_, i) => i),
+    )
+    assert.equal(reader.events.at(-1)?.event, 'end')
+  })
+
+  test('readers that hang up while much is written do not harm the server', async () => {
+    await using hive = await open()
+    const { ada, job, worker } = await queued(hive)
+    const claim = await take(worker)
+    for (let round = 0; round < 10; round++) {
+      const readers = await Promise.all(Array.from({ length: 3 }, () => watch(hive, ada, job.id)))
+      const text = 'x'.repeat(16_000)
+      const writing = log(
+        worker,
+        claim,
+        Array.from({ length: 50 }, (_, n) => ({ ...line(50 * round + n), text })),
+      )
+      for (const reader of readers) reader.hangUp()
+      await Promise.all([writing, ...readers.map(({ ended }) => ended)])
+    }
+    assert.equal((await complete(worker, claim)).status, 200)
+    assert.deepEqual(
+      hive.logged.filter((entry) => entry.includes('stream_failed')),
+      [],
+    )
+  })
+
+  test('the stream ends when the session ends, and when the reader is taken out of the project', async () => {
+    await using hive = await open()
+    const { ada, projectId, job } = await queued(hive)
+    const bob = await hive.person('bob')
+    const body = { username: 'bob', role: 'viewer' as const }
+    await hive.call(projects.addProjectMember, { token: ada.token, params: { projectId }, body })
+    const [own, bobs] = [await watch(hive, ada, job.id), await watch(hive, bob, job.id)]
+    await Promise.all([own.until(isState('queued')), bobs.until(isState('queued'))])
+    const params = { projectId, userId: bob.userId }
+    await hive.call(projects.removeProjectMember, { token: ada.token, params })
+    await bobs.ended
+    assert.equal(bobs.events.length, 1)
+    await hive.call(sessions.logOut, { token: ada.token })
+    await own.ended
+    assert.equal(own.events.at(-1)?.event, 'state')
+  })
+
+  test('the stream ends when the access token expires', async () => {
+    await using hive = await open()
+    const { ada, job } = await queued(hive)
+    const reader = await watch(hive, ada, job.id)
+    await reader.until(isState('queued'))
+    hive.clock.advance(hive.ctx.config.accessTokenMinutes * 60_000 + 1)
+    hive.ctx.bus.publish('identity')
+    await reader.ended
+  })
+
+  test('the server stops while streams and polls are open', async () => {
+    const hive = await open()
+    const { ada, job, worker } = await queued(hive)
+    const claim = await take(worker)
+    const reader = await watch(hive, ada, job.id)
+    await reader.until(isState('running'))
+    const poll = worker.claim(1, 30)
+    await start(worker, claim)
+    await hive[Symbol.asyncDispose]()
+    await reader.ended
+    await poll.catch(() => {}) // answered with nothing, or refused: it was on its way
+  })
+
+  test('nobody, and nobody else, may watch', async () => {
+    await using hive = await open()
+    const { job } = await queued(hive)
+    const eve: Person = await hive.person('eve')
+    const foreign = await hive.call(contract.watchJob, { token: eve.token, params: { jobId: job.id } })
+    assert.equal(foreign.problem.code, 'job_not_found')
+    assert.equal((await hive.call(contract.watchJob, { params: { jobId: job.id } })).status, 401)
+  })
+})
