@@ -1,6 +1,7 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { openSandbox, type Sandbox, type SandboxLimits } from '../worker/sandbox/sandbox.ts'
+import { openSandbox } from '../worker/sandbox/sandbox.ts'
+import type { Sandbox, SandboxLimits } from '../worker/sandbox/spec.ts'
 import { SandboxUnavailable } from '../worker/sandbox/unavailable.ts'
 import { descendantsOf, memoryOf, programOf } from './processes.ts'
 import { median, medianRatio, type Report, spread, times } from './report.ts'
@@ -25,23 +26,28 @@ const limits: SandboxLimits = {
 
 /** P6: what the sandbox costs beside bubblewrap alone, both spawned from this process. */
 export async function measure(): Promise<Report> {
+  await using cleanup = new AsyncDisposableStack()
+  const open = async (options: Partial<SandboxOptions>): Promise<Sandbox> => {
+    const sandbox = await openSandbox({ slots: 1, ...options })
+    cleanup.defer(sandbox.close)
+    return sandbox
+  }
   let sandbox: Sandbox
+  let ungrouped: Sandbox
   try {
-    sandbox = await openSandbox({ slots: 1 })
+    sandbox = await open({})
+    ungrouped = await open({ cgroupParent: {} })
   } catch (error) {
     if (!(error instanceof SandboxUnavailable)) throw error
     return unavailable(error.reason)
   }
-  try {
-    const samples = await measureRounds(rounds, {
-      plain: () => timed(() => spawnTrue('true', [])),
-      bare: () => timed(() => spawnTrue('bwrap', ['--unshare-all', '--ro-bind', '/', '/', 'true'])),
-      sandbox: () => timed(() => runTrue(sandbox)),
-    })
-    return report(samples, await measureMemory(sandbox), sandbox.layers)
-  } finally {
-    await sandbox.close()
-  }
+  const samples = await measureRounds(rounds, {
+    plain: () => timed(() => spawnTrue('true', [])),
+    bare: () => timed(() => spawnTrue('bwrap', ['--unshare-all', '--ro-bind', '/', '/', 'true'])),
+    sandbox: () => timed(() => runTrue(sandbox)),
+    ungrouped: () => timed(() => runTrue(ungrouped)),
+  })
+  return report(samples, await measureMemory(sandbox), sandbox.layers)
 }
 
 async function timed(act: () => Promise<void>): Promise<number> {
@@ -92,7 +98,7 @@ async function measureMemory(sandbox: Sandbox): Promise<Helpers> {
 }
 
 function report(
-  samples: Record<'plain' | 'bare' | 'sandbox', number[]>,
+  samples: Record<'plain' | 'bare' | 'sandbox' | 'ungrouped', number[]>,
   memory: Helpers,
   layers: readonly string[],
 ): Report {
@@ -111,6 +117,7 @@ function report(
       row('true, spawned', samples.plain),
       row('bwrap --unshare-all true', samples.bare),
       row('the sandbox', samples.sandbox),
+      row('the sandbox, a watchdog instead of control groups', samples.ungrouped),
     ],
     verdicts: [
       {

@@ -1,22 +1,7 @@
 import type { Context, Workbench } from './context.ts'
+import type { OptionTable, OptionValues } from './options.ts'
 import { type GlobalOptions, parseArguments } from './parse-arguments.ts'
 import type { Line } from './terminal.ts'
-
-export interface OptionDefinition {
-  type: 'string' | 'boolean'
-  short?: string
-  multiple?: true
-  /** How the help names the value. */
-  value?: string
-  summary: string
-}
-export type OptionTable = Readonly<Record<string, OptionDefinition>>
-type ValueOf<D> = D extends { type: 'boolean' }
-  ? boolean
-  : D extends { multiple: true }
-    ? readonly string[]
-    : string | undefined
-export type OptionValues<O extends OptionTable> = { readonly [Name in keyof O]: ValueOf<O[Name]> }
 
 /** What a command answers with: one JSON document, and the same for people. */
 export interface Outcome {

@@ -1,6 +1,6 @@
 import { type Client, type Credentials, createClient, type TokenStore } from '@hivesync/sdk'
-import type { OptionTable, OptionValues } from './command.ts'
 import type { Machine } from './machine.ts'
+import type { OptionTable, OptionValues } from './options.ts'
 import manifest from './package.json' with { type: 'json' }
 import type { GlobalOptions } from './parse-arguments.ts'
 import { openProfile, type Profile, type ProfileFile } from './profile.ts'

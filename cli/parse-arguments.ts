@@ -1,7 +1,7 @@
 import { parseArgs } from 'node:util'
-import type { OptionTable } from './command.ts'
 import { usageError } from './failure.ts'
 import { findNearest } from './nearest.ts'
+import type { OptionTable } from './options.ts'
 
 export const globalOptions = {
   json: { type: 'boolean', summary: 'print one JSON document; errors as JSON on standard error' },

@@ -1,8 +1,9 @@
 import type { Isolation } from '@hivesync/contracts/workers.ts'
 import type { Clock } from './clock.ts'
 import type { Logger } from './logger.ts'
-import { openSandbox, type Sandbox, type SandboxOptions } from './sandbox/sandbox.ts'
+import { openSandbox, type SandboxOptions } from './sandbox/sandbox.ts'
 import { proveIsolation } from './sandbox/self-test.ts'
+import type { Sandbox } from './sandbox/spec.ts'
 import { SandboxUnavailable } from './sandbox/unavailable.ts'
 
 /** How often a machine without sandbox is asked again: whoever follows the printed advice need not restart the worker. */

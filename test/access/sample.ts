@@ -17,6 +17,7 @@ interface Schema {
 }
 
 const texts = [
+  'https://example.net/queen/hive.git',
   'abc',
   '1',
   '01890000-0000-7000-8000-000000000000',

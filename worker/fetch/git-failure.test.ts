@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import type { KillReason, SandboxResult } from '../sandbox/sandbox.ts'
+import type { KillReason, SandboxResult } from '../sandbox/spec.ts'
 import type { FetchFailureCode } from './fetch-failed.ts'
 import { explainGitFailure, findProxyRefusal } from './git-failure.ts'
 

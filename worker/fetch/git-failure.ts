@@ -1,4 +1,4 @@
-import type { SandboxResult } from '../sandbox/sandbox.ts'
+import type { SandboxResult } from '../sandbox/spec.ts'
 import type { EgressDecision } from './egress-proxy.ts'
 import { FetchFailed, type FetchFailureCode } from './fetch-failed.ts'
 

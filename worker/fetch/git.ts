@@ -1,4 +1,4 @@
-import type { Sandbox, SandboxLimits, SandboxMount, SandboxResult } from '../sandbox/sandbox.ts'
+import type { Sandbox, SandboxLimits, SandboxMount, SandboxResult } from '../sandbox/spec.ts'
 
 /** Where things are inside the sandbox: the only paths git ever sees, so its messages can name no path of the host. */
 export const insidePaths = { mirror: '/mirror', source: '/source', caFile: '/ca.pem' } as const

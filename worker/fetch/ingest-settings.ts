@@ -1,4 +1,4 @@
-import type { SandboxLimits } from '../sandbox/sandbox.ts'
+import type { SandboxLimits } from '../sandbox/spec.ts'
 import type { RepositoryPolicy } from './repository-policy.ts'
 import type { ReadLimits } from './tree-listing.ts'
 

@@ -1,5 +1,5 @@
 import { RepositoryRefused } from '@hivesync/contracts/repository-url.ts'
-import type { Sandbox } from '../sandbox/sandbox.ts'
+import type { Sandbox } from '../sandbox/spec.ts'
 import { defaultEgressLimits, type EgressDecision, type EgressProxy, openEgressProxy } from './egress-proxy.ts'
 import { FetchFailed } from './fetch-failed.ts'
 import { findProxyRefusal, type ProxyRefusal } from './git-failure.ts'

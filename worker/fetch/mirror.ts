@@ -1,4 +1,4 @@
-import type { Sandbox, SandboxMount } from '../sandbox/sandbox.ts'
+import type { Sandbox, SandboxMount } from '../sandbox/spec.ts'
 import { FetchFailed } from './fetch-failed.ts'
 import { type GitAnswer, type GitRun, insidePaths, localUploadPack, runGit } from './git.ts'
 import { explainGitFailure, type ProxyRefusal } from './git-failure.ts'

@@ -1,4 +1,4 @@
-import type { Sandbox, SandboxLimits } from '../sandbox/sandbox.ts'
+import type { Sandbox, SandboxLimits } from '../sandbox/spec.ts'
 import { createBlobStream } from './blob-stream.ts'
 import { FetchFailed } from './fetch-failed.ts'
 import { type GitAnswer, type GitRun, insidePaths, runGit } from './git.ts'

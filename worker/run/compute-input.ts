@@ -1,5 +1,5 @@
 import type { ComputeInput, ComputeLimits } from '@hivesync/contracts/job-kinds.ts'
-import type { SandboxLimits } from '../sandbox/sandbox.ts'
+import type { SandboxLimits } from '../sandbox/spec.ts'
 
 /** The job's input is not what the contract allows; the message names the member and repeats nothing of it. */
 export class InputInvalid extends Error {

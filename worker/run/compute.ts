@@ -1,7 +1,7 @@
 import type { Digest } from '../enrol/random.ts'
 import type { JobLog } from '../report/job-log.ts'
 import type { Completion } from '../report/outbox.ts'
-import type { Sandbox, SandboxReceipt, SandboxResult } from '../sandbox/sandbox.ts'
+import type { Sandbox, SandboxReceipt, SandboxResult } from '../sandbox/spec.ts'
 import { computeLimits, InputInvalid, readComputeInput } from './compute-input.ts'
 import { packFiles } from './input-archive.ts'
 import type { NodeMount } from './node-mount.ts'

@@ -8,7 +8,7 @@ import { createIndexUpload, type IndexUpload } from '../report/index-upload.ts'
 import type { JobLog } from '../report/job-log.ts'
 import type { Completion } from '../report/outbox.ts'
 import type { Progress } from '../report/progress.ts'
-import type { Sandbox } from '../sandbox/sandbox.ts'
+import type { Sandbox } from '../sandbox/spec.ts'
 
 export interface IngestPolicy {
   dataDir: string

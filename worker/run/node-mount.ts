@@ -1,6 +1,6 @@
 import { accessSync, constants, statSync } from 'node:fs'
 import { dirname } from 'node:path'
-import type { SandboxMount } from '../sandbox/sandbox.ts'
+import type { SandboxMount } from '../sandbox/spec.ts'
 
 const systemFolders = ['/usr/local/sbin', '/usr/local/bin', '/usr/sbin', '/usr/bin', '/sbin', '/bin']
 const insideFolder = '/opt/hivesync/bin'

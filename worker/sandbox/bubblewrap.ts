@@ -1,6 +1,6 @@
 import { lstatSync, readlinkSync } from 'node:fs'
 import { posix } from 'node:path'
-import type { SandboxMount, SandboxSpec } from './sandbox.ts'
+import type { SandboxMount, SandboxSpec } from './spec.ts'
 
 /** Who the job is inside; outside it is the slot's own user, or the worker's. */
 export const INSIDE_UID = 1000

@@ -4,7 +4,8 @@ import { createServer, type Server } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
-import { openSandbox, type Sandbox } from './sandbox.ts'
+import { openSandbox } from './sandbox.ts'
+import type { Sandbox } from './spec.ts'
 import { runJob, shell } from './testing.ts'
 
 let sandbox: Sandbox

@@ -3,8 +3,9 @@ import { openSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
-import { openSandbox, type Sandbox, type SandboxSpec } from './sandbox.ts'
+import { openSandbox } from './sandbox.ts'
 import { proveIsolation } from './self-test.ts'
+import type { Sandbox, SandboxSpec } from './spec.ts'
 import { hasPython, LIMITS, runJob, shell } from './testing.ts'
 
 const python = { skip: hasPython() ? false : 'no /usr/bin/python3 on this machine' }

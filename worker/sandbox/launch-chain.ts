@@ -1,13 +1,6 @@
 import { release } from 'node:os'
-import type { SandboxLimits } from './sandbox.ts'
-
-/** Absolute paths of the programs a launch goes through. */
-export interface Tools {
-  readonly bwrap: string
-  readonly setpriv: string
-  readonly prlimit: string
-  readonly mkfifo: string
-}
+import type { Tools } from './prerequisites.ts'
+import type { SandboxLimits } from './spec.ts'
 
 /** bubblewrap outside and its init inside count as tasks of the job. */
 const OWN_TASKS = 2

@@ -9,7 +9,7 @@ import { closingChain, findInheritedDescriptors } from './inherited.ts'
 import { descriptorPlan, launch } from './launch.ts'
 import { launchChain } from './launch-chain.ts'
 import { requireTools } from './prerequisites.ts'
-import type { SandboxMount } from './sandbox.ts'
+import type { SandboxMount } from './spec.ts'
 import { makeState, type SandboxState } from './state.ts'
 import { findProcesses, hasPython, LIMITS, shell } from './testing.ts'
 

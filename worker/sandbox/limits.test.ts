@@ -4,7 +4,8 @@ import { existsSync, readdirSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
-import { openSandbox, type Sandbox } from './sandbox.ts'
+import { openSandbox } from './sandbox.ts'
+import type { Sandbox } from './spec.ts'
 import { findProcesses, LIMITS, runJob, shell } from './testing.ts'
 
 const MIB = 1024 * 1024

@@ -1,7 +1,14 @@
 import { accessSync, constants, existsSync, readFileSync } from 'node:fs'
-import type { Tools } from './launch-chain.ts'
 import { SYSCALLS } from './seccomp.ts'
 import { SandboxUnavailable } from './unavailable.ts'
+
+/** Absolute paths of the programs a launch goes through. */
+export interface Tools {
+  readonly bwrap: string
+  readonly setpriv: string
+  readonly prlimit: string
+  readonly mkfifo: string
+}
 
 const FOLDERS = ['/usr/bin', '/bin', '/usr/sbin', '/sbin', '/usr/local/bin']
 const PACKAGES: Readonly<Record<keyof Tools, string>> = {

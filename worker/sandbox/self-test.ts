@@ -3,7 +3,7 @@ import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { writablePlaces } from './bubblewrap.ts'
-import type { KillReason, Sandbox, SandboxLimits, SandboxResult, SandboxSpec } from './sandbox.ts'
+import type { KillReason, Sandbox, SandboxLimits, SandboxResult, SandboxSpec } from './spec.ts'
 
 export interface IsolationCheck {
   name: string

@@ -13,8 +13,8 @@ import {
 import { tmpdir } from 'node:os'
 import { basename, join } from 'node:path'
 import { type CgroupFolders, closeCgroups } from './cgroups.ts'
-import type { Tools } from './launch-chain.ts'
 import { isOwned, makePipes, own } from './pipes.ts'
+import type { Tools } from './prerequisites.ts'
 import { seccompProgram } from './seccomp.ts'
 
 /** The files one open sandbox needs on the host, in a folder of a random name. */

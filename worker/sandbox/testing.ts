@@ -1,6 +1,6 @@
 import { execFileSync } from 'node:child_process'
 import { readdirSync, readFileSync } from 'node:fs'
-import type { Sandbox, SandboxLimits, SandboxResult, SandboxSpec } from './sandbox.ts'
+import type { Sandbox, SandboxLimits, SandboxResult, SandboxSpec } from './spec.ts'
 
 const MIB = 1024 * 1024
 

@@ -1,0 +1,84 @@
+// What a job of the sandbox is, and what comes of it.
+
+export interface SandboxLimits {
+  wallMs: number
+  /** CPU time of all processes of the job together. */
+  cpuSeconds: number
+  /** With a memory cgroup everything the job holds, tmpfs included; else what the watchdog can see. */
+  memoryBytes: number
+  /** Tasks: a thread counts as one. */
+  pids: number
+  /** Size of the /job tmpfs; a writable mount is not bounded by it. */
+  diskBytes: number
+  /** RLIMIT_FSIZE: the size of any one file. */
+  fileBytes: number
+  /** stdout and stderr together; more ends the job ('output'). */
+  outputBytes: number
+  /** The stream on descriptor 3; more ends the job ('archive'). 0 leaves descriptor 3 closed. */
+  archiveBytes: number
+  openFiles: number
+}
+
+export interface SandboxMount {
+  /** Host path. As root, every folder above must be passable and the content readable for the slots' users (others). */
+  from: string
+  to: string
+  writable?: boolean
+}
+
+export interface SandboxSpec {
+  command: readonly string[]
+  /** On top of PATH, HOME=/job, LANG; readable by every process of the job, never by another's. */
+  env?: Readonly<Record<string, string>>
+  /** Default /job. */
+  cwd?: string
+  mounts?: readonly SandboxMount[]
+  /** Else /dev/null. */
+  stdin?: Uint8Array
+  limits: SandboxLimits
+  /**
+   * A unix socket of the worker's filtering proxy, the only way out; inside, 127.0.0.1:8118 forwards to it. Absent: no
+   * way out. As root it must be writable for others (0666) in a folder only its path protects.
+   */
+  egressSocket?: string
+  onOutput?: (stream: 'stdout' | 'stderr', chunk: Buffer) => void
+  /** Descriptor 3 of the job, as it comes. */
+  onArchive?: (chunk: Buffer) => void
+  /** Abort ends the job ('canceled'). */
+  signal?: AbortSignal
+}
+
+export type KillReason = 'wall' | 'cpu' | 'memory' | 'pids' | 'output' | 'archive' | 'canceled'
+
+export interface SandboxReceipt {
+  layers: string[]
+  wallMs: number
+  /** null where neither a cgroup nor a sample saw it. */
+  cpuMs: number | null
+  peakMemoryBytes: number | null
+  outputBytes: number
+  archiveBytes: number
+  killed: KillReason | null
+}
+
+export interface SandboxResult {
+  /** The command's own; 128 + n when it died of signal n by itself; null when the sandbox ended it. */
+  exitCode: number | null
+  signal: string | null
+  receipt: SandboxReceipt
+}
+
+/** What this machine offers, probed once. */
+export interface Sandbox {
+  /**
+   * Runs one job; when it resolves no process of the job is alive, daemons included. Rejects only when the sandbox itself
+   * failed (a mount that cannot be reached, a limit that did not take), never for what the job did. More runs at once
+   * than `slots` is a programming error and rejects.
+   */
+  run(spec: SandboxSpec): Promise<SandboxResult>
+  readonly layers: readonly string[]
+  /** The node binary the product's own parts run with inside. */
+  readonly node: string
+  /** Ends running jobs as canceled, waits for them and removes what the sandbox made on this machine. */
+  close(): Promise<void>
+}
