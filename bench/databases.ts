@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs'
 import { DatabaseSync } from 'node:sqlite'
 import pg from 'pg'
 
@@ -22,16 +23,35 @@ export async function findPostgres(): Promise<PostgresServer | undefined> {
   }
 }
 
-/** A database of its own; `drop` ends whatever is still connected. */
+const prefix = 'hivesync_bench_'
+const quietWithinMs = 5000
+
+/** A database of its own for this run. Those of runs that were cut off are removed first. */
 export async function createPostgres(purpose: string): Promise<{ url: string; drop(): Promise<void> }> {
-  const name = `hivesync_bench_${purpose}_${process.pid}`
+  await dropLeftovers()
+  const name = `${prefix}${purpose}_${process.pid}`
   await asAdmin(`create database ${name}`)
   const url = new URL(adminUrl)
   url.pathname = `/${name}`
-  return {
-    url: url.href,
-    drop: async () => void (await asAdmin(`drop database if exists ${name} with (force)`)),
+  return { url: url.href, drop: () => dropDatabase(name) }
+}
+
+async function dropLeftovers(): Promise<void> {
+  for (const { datname } of await asAdmin(`select datname from pg_database where datname like '${prefix}%'`)) {
+    const pid = /_(\d+)$/.exec(String(datname))?.[1]
+    if (pid !== undefined && !existsSync(`/proc/${pid}`)) await dropDatabase(String(datname))
   }
+}
+
+/** Waits for connections that are just being closed: a pool says it has ended before the server has heard of it, and being cut off would be an error. */
+async function dropDatabase(name: string): Promise<void> {
+  const deadline = performance.now() + quietWithinMs
+  for (;;) {
+    const connected = await asAdmin(`select 1 from pg_stat_activity where datname = '${name}'`)
+    if (connected.length === 0 || performance.now() > deadline) break
+    await new Promise((resolve) => setTimeout(resolve, 50))
+  }
+  await asAdmin(`drop database if exists ${name} with (force)`)
 }
 
 async function asAdmin(sql: string): Promise<Record<string, unknown>[]> {

@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { openSandbox } from '../worker/sandbox/sandbox.ts'
+import { openSandbox, type SandboxOptions } from '../worker/sandbox/sandbox.ts'
 import type { Sandbox, SandboxLimits } from '../worker/sandbox/spec.ts'
 import { SandboxUnavailable } from '../worker/sandbox/unavailable.ts'
 import { descendantsOf, memoryOf, programOf } from './processes.ts'

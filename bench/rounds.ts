@@ -9,7 +9,8 @@ export async function measureRounds<Name extends string, Sample>(
   variants: Variants<Name, Sample>,
 ): Promise<Record<Name, Sample[]>> {
   const names = Object.keys(variants) as Name[]
-  const samples = Object.fromEntries(names.map((name) => [name, []])) as unknown as Record<Name, Sample[]>
+  const empty = names.map((name): [Name, Sample[]] => [name, []])
+  const samples = Object.fromEntries(empty) as Record<Name, Sample[]>
   for (let round = 0; round <= rounds; round++) {
     for (const name of shuffled(names)) {
       const sample = await variants[name]()

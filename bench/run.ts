@@ -44,7 +44,7 @@ async function run(names: readonly string[]): Promise<number> {
 }
 
 function summaryOf(failed: readonly string[]): string {
-  return failed.length === 0 ? 'every measured claim holds.' : `claims that fail: ${failed.length}.`
+  return failed.length === 0 ? 'no claim that could be measured fails.' : `claims that fail: ${failed.length}.`
 }
 
 async function describeMachine(): Promise<string> {

@@ -3,6 +3,7 @@ import { chmod, mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setUp } from '@hivesync/contracts/accounts.ts'
+import { getHealth } from '@hivesync/contracts/service.ts'
 import { type Login, logIn } from '@hivesync/contracts/sessions.ts'
 import { type Client, openClient, readAnswer } from './connection.ts'
 import { plainEnvironment, startNode, stopProcess } from './processes.ts'
@@ -54,8 +55,10 @@ export async function startServer({ folder, databaseUrl, nodeOptions = [], env }
         ...env,
       },
     })
+    const serverUrl = String(started.line.url)
+    await requireAnswer(serverUrl)
     return {
-      url: String(started.line.url),
+      url: serverUrl,
       pid: started.pid,
       databaseUrl: url,
       startedInMs: started.elapsedMs,
@@ -65,6 +68,16 @@ export async function startServer({ folder, databaseUrl, nodeOptions = [], env }
     throw new Error(`the server did not start: ${readFileSync(logPath, 'utf8').slice(-2000)}`, { cause: error })
   } finally {
     closeSync(log)
+  }
+}
+
+/** One answered request: a server asked to stop in the moment of its line may not have its signal handlers yet, and would end without a trace. */
+async function requireAnswer(url: string): Promise<void> {
+  const client = openClient(url)
+  try {
+    readAnswer(await client.send({ method: getHealth.method, target: getHealth.path }), getHealth.status)
+  } finally {
+    client.close()
   }
 }
 

@@ -21,13 +21,6 @@ export function isFinal(state: JobState): boolean {
   return (finalStates as readonly string[]).includes(state)
 }
 
-/** What a job is about, in a few words. */
-export function subjectOf(job: Job): string {
-  const { input } = job
-  if (typeof input?.repository === 'string') return input.repository
-  return Array.isArray(input?.command) ? input.command.join(' ') : ''
-}
-
 /** How long a job took, or has been running. */
 export function durationOf(job: Job, nowMs: number): string {
   if (job.startedAt === null) return ''
@@ -44,7 +37,7 @@ export function jobLines(job: Job, nowMs: number): Line[] {
   const lines = fieldLines([
     ['job', job.id],
     ['kind', job.kind],
-    ['subject', subjectOf(job) || undefined],
+    ['subject', job.subject],
     ['state', stateCell(job.state)],
     ['progress', progress],
     ['attempt', job.attempt === 0 ? undefined : `${job.attempt} of ${job.maxAttempts}`],

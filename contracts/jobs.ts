@@ -37,6 +37,7 @@ const job = {
   id: Id,
   projectId: Id,
   kind: JobKind,
+  subject: Type.String({ description: 'What it is about, in a few words: the repository, or the command' }),
   state: JobState,
   phase: nullable(Type.String()),
   progress: nullable(Type.Integer({ minimum: 0, maximum: 100 })),

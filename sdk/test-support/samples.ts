@@ -59,6 +59,7 @@ export function jobOf(changes: Partial<Job> = {}): Job {
     id: idOf(5),
     projectId: project.id,
     kind: 'compute',
+    subject: 'true',
     state: 'queued',
     phase: null,
     progress: null,

@@ -123,8 +123,11 @@ async function end(
 
 interface Prepared {
   projectId: string
-  result: ReturnType<typeof requireIngestResult>
   repository: string
+  commit: string
+  branch: string | null
+  files: number
+  bytes: number
 }
 
 /** Brings the uploaded index onto the disk before the transaction that will publish it; only for a successful ingest that still holds its lease. */
@@ -143,21 +146,14 @@ async function prepare(
     .executeTakeFirst()
   if (lease === undefined || lease.kind !== 'ingest' || completion.outcome !== 'succeeded') return undefined
   const result = requireIngestResult(completion.result)
-  await prepareIndex(ctx, { projectId: lease.projectId, token: Number(token) })
-  return { projectId: lease.projectId, result, repository: JSON.parse(lease.input).repository }
+  // Counted by us: what is served is what arrived, whatever the worker believes it sent.
+  const { files, bytes } = await prepareIndex(ctx, { projectId: lease.projectId, token: Number(token) })
+  const { commit, branch } = result
+  return { projectId: lease.projectId, repository: JSON.parse(lease.input).repository, commit, branch, files, bytes }
 }
 
 function publish(ctx: Context, tx: Db, actor: Actor, lease: LeaseRow, index: Prepared): Promise<number | null> {
-  const { commit, branch, files, bytes } = index.result
-  return publishMirror(ctx, tx, actor, {
-    projectId: lease.projectId,
-    token: lease.token,
-    repository: index.repository,
-    commit,
-    branch,
-    files,
-    bytes,
-  })
+  return publishMirror(ctx, tx, actor, { ...index, token: lease.token })
 }
 
 // What is no longer served is deleted after the commit; if the process dies here, the sweep finds it.

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { drainWorker, revokeWorker } from '@hivesync/contracts/workers.ts'
 import { describeHive } from '../../test/harness/hive.ts'
-import { findDrift, setTier, start, submitted } from '../../test/harness/jobs.ts'
+import { complete, findDrift, setTier, start, submitted } from '../../test/harness/jobs.ts'
 import { createDispatcher, type Poll } from './dispatch.ts'
 
 const pollOf = (workerId: string, freeSlots = 1): Poll => ({
@@ -174,6 +174,30 @@ describeHive('the dispatcher', (open) => {
     assert.equal(new Set([...claims.flat(), ...rest].map(({ jobId }) => jobId)).size, 150)
     assert.deepEqual(await findDrift(hive), [])
     dispatcher.close()
+  })
+
+  test('several replicas at once lease each job once, and a team never runs more than it may', async () => {
+    await using hive = await open()
+    const ada = await hive.person('ada')
+    await setTier(hive, ada, 'pro')
+    const projectId = await hive.project(ada)
+    await Promise.all(Array.from({ length: 40 }, () => submitted(hive, ada, projectId)))
+    const crew = await Promise.all(Array.from({ length: 4 }, () => hive.worker()))
+    const replicas = crew.map(() => createDispatcher(hive.ctx))
+    const leased: string[] = []
+    while (leased.length < 40) {
+      const polls = crew.map(({ id }, i) => replicas[i]?.wait(pollOf(id, 6), 0, never) ?? [])
+      const claims = await Promise.all(polls)
+      // findDrift tells of a team above its limit, too.
+      assert.deepEqual(await findDrift(hive), [])
+      for (const [i, worker] of crew.entries())
+        for (const claim of claims[i] ?? []) {
+          leased.push(claim.jobId)
+          assert.equal((await complete(worker, claim)).status, 200)
+        }
+    }
+    assert.equal(new Set(leased).size, 40)
+    for (const replica of replicas) replica.close()
   })
 
   for (const [fate, endpoint] of [

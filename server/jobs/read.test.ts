@@ -47,8 +47,8 @@ describeHive('reading jobs', (open) => {
     }
     const call = (query: Record<string, string>) =>
       hive.call(contract.listJobs, { token: ada.token, params: { projectId }, query })
-    for (const query of [{ limit: '0' }, { limit: '201' }, { cursor: "' or 1=1" }, { state: 'mine' }, { x: '1' }])
-      assert.equal((await call(query)).status, 400, JSON.stringify(query))
+    const odd: Record<string, string>[] = [{ limit: '0' }, { limit: '201' }, { cursor: "' or 1=1" }, { state: 'mine' }]
+    for (const query of [...odd, { x: '1' }]) assert.equal((await call(query)).status, 400, JSON.stringify(query))
   })
 
   test('attempts come first to last, each on exactly one page', async () => {

@@ -6,15 +6,20 @@ import { operations } from '@hivesync/contracts/operations.ts'
 import { conforms } from '@hivesync/contracts/schema.ts'
 import { Problem } from '@hivesync/contracts/values.ts'
 import fc from 'fast-check'
-import { describeHive, type Hive, type Person, type TestWorker } from '../harness/hive.ts'
+import { describeHive, type Hive, type Person } from '../harness/hive.ts'
 import { mutatedBodies, sampleOf } from './sample.ts'
+import { enrolSender, type SendSigned } from './signed.ts'
 
 const all = [...operations.values()]
-const withBody = all.flatMap((operation) => (operation.body === undefined ? [] : [{ operation, schema: operation.body }]))
+const withBody = all.flatMap((operation) =>
+  operation.body === undefined ? [] : [{ operation, schema: operation.body }],
+)
 const id = '01890000-0000-7000-8000-000000000000'
 
 function targetOf({ path }: Endpoint, value = id): string {
-  return path.replace(/:(\w+)/g, (_, name: string) => encodeURIComponent(name === 'token' && value === id ? '1' : value))
+  return path.replace(/:(\w+)/g, (_, name: string) =>
+    encodeURIComponent(name === 'token' && value === id ? '1' : value),
+  )
 }
 
 type Injected = Awaited<ReturnType<Hive['inject']>>
@@ -34,7 +39,8 @@ function requireHeaders({ headers, statusCode, body }: Injected): void {
   assert.equal(headers['cache-control'], 'no-store')
   assert.match(String(headers['strict-transport-security']), /max-age=\d{8,}; includeSubDomains/)
   assert.match(String(headers['x-request-id']), /^[0-9a-f-]{36}$/)
-  for (const name of ['server', 'x-powered-by', 'access-control-allow-origin', 'set-cookie']) assert.ok(!(name in headers), name)
+  for (const name of ['server', 'x-powered-by', 'access-control-allow-origin', 'set-cookie'])
+    assert.ok(!(name in headers), name)
   if (statusCode < 400) return
   assert.equal(headers['content-type'], 'application/problem+json')
   if (body !== '') assert.ok(conforms(Problem, JSON.parse(body)), body)
@@ -43,19 +49,20 @@ function requireHeaders({ headers, statusCode, body }: Injected): void {
 describeHive('every operation', (open) => {
   let hive: Hive
   let admin: Person
-  let drone: TestWorker
+  let sendSigned: SendSigned
 
   before(async () => {
     hive = await open({ config: { publicUrl: 'https://hive.test' } })
     admin = await hive.admin()
-    drone = await hive.worker()
+    sendSigned = await enrolSender(hive)
   })
 
   describe('carries the security headers', () => {
     for (const operation of all) {
       test(operation.name, async () => {
         const url = targetOf(operation)
-        const authorization = `Bearer ${admin.token}`
+        // A person of this test alone: some of the operations end the session.
+        const authorization = `Bearer ${(await hive.person(`user-of-${operation.name}`)).token}`
         const json = { 'content-type': 'application/json' }
         const payload = operation.body === undefined ? {} : { payload: JSON.stringify(sampleOf(operation.body)) }
         const { method } = operation
@@ -71,15 +78,17 @@ describeHive('every operation', (open) => {
   })
 
   /** Sends a body with the credentials that the operation asks for. */
-  async function send(operation: Endpoint, body: string): Promise<{ status: number; text: string }> {
-    if (operation.access === 'worker') {
-      const reply = await drone.send(operation, { target: targetOf(operation), body })
-      return { status: reply.status, text: JSON.stringify(reply.problem) }
+  async function send(operation: Endpoint, payload: string): Promise<{ status: number; text: string }> {
+    const { method, access } = operation
+    const url = targetOf(operation)
+    const headers = {
+      'content-type': 'application/json',
+      ...(access !== 'public' && { authorization: `Bearer ${admin.token}` }),
     }
-    const authorization = operation.access === 'public' ? {} : { authorization: `Bearer ${admin.token}` }
-    const { method } = operation
-    const headers = { 'content-type': 'application/json', ...authorization }
-    const reply = await hive.inject({ method, url: targetOf(operation), payload: body, headers })
+    const reply =
+      access === 'worker'
+        ? await sendSigned('POST', url, payload)
+        : await hive.inject({ method, url, payload, headers })
     return { status: reply.statusCode, text: reply.body }
   }
 
@@ -108,6 +117,27 @@ describeHive('every operation', (open) => {
           assert.equal((await send(operation, text.replace('{', `{${extra}${separator}`))).status, 400, extra)
         assert.equal((await send(operation, `{"${key}":1,${text.slice(1)}`.replace(',}', '}'))).status, 400)
       })
+    }
+  })
+
+  test('which method a worker signs is the method it asks with', () => {
+    for (const { access, method, name } of all) if (access === 'worker') assert.equal(method, 'POST', name)
+  })
+
+  test('is asked for nothing it does not know in the address', async () => {
+    for (const operation of all.filter(({ access }) => access !== 'worker')) {
+      const { method } = operation
+      const headers = { authorization: `Bearer ${admin.token}` }
+      const ask = async (url: string) => (await hive.inject({ method, url, headers })).statusCode
+      assert.equal(await ask(`${targetOf(operation)}?nope=1`), 400, operation.name)
+      for (const value of ['1', 'null', '../x', id.toUpperCase().replace('0', 'G'), '\0', '%'])
+        if (operation.params !== undefined)
+          assert.equal(await ask(targetOf(operation, value)), 400, `${operation.name} ${value}`)
+      for (const name of Object.keys(operation.query?.properties ?? {}))
+        for (const value of ['', '\0', '\ud800', 'x'.repeat(5000), '-1', '1e9', "' or 1=1"]) {
+          const status = await ask(`${targetOf(operation)}?${name}=${encodeURIComponent(value.toWellFormed())}`)
+          assert.ok(status < 500, `${operation.name} ${name}=${value} → ${status}`)
+        }
     }
   })
 })

@@ -4,7 +4,7 @@ import { listAll } from '@hivesync/sdk'
 import { defineCommand } from '../../command.ts'
 import { connect } from '../../context.ts'
 import { usageError } from '../../failure.ts'
-import { durationOf, stateCell, subjectOf } from '../../job-lines.ts'
+import { durationOf, stateCell } from '../../job-lines.ts'
 import { projectOption, requireProject } from '../../project-choice.ts'
 import { tableLines } from '../../table.ts'
 import { formatAge, parseCount } from '../../units.ts'
@@ -41,11 +41,12 @@ export const ls = defineCommand({
       stateCell(job.state),
       formatAge(job.submittedAt, machine.now()),
       durationOf(job, machine.now()),
-      subjectOf(job) || job.error?.message || job.message || '',
+      job.subject,
+      job.error?.message ?? job.message ?? '',
     ])
     if (rows.length === 0) await terminal.note(`No jobs in ${project.name}.`)
     if (nextCursor !== null) await terminal.note(`There are more: say --limit ${limit * 2}`)
-    const headings = ['JOB', 'KIND', 'STATE', 'SUBMITTED', 'TOOK', 'ABOUT']
+    const headings = ['JOB', 'KIND', 'STATE', 'SUBMITTED', 'TOOK', 'SUBJECT', 'ABOUT']
     return {
       json: { items, nextCursor },
       lines: rows.length === 0 ? [] : tableLines(headings, rows, terminal.columns('stdout')),

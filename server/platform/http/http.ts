@@ -109,8 +109,14 @@ export function createHttp(
   app.addContentTypeParser('application/json', { parseAs: 'buffer' }, readBody)
   app.addHook('preValidation', requireDigest)
 
+  let isStopping = false
+  app.addHook('preClose', async () => {
+    isStopping = true
+  })
   app.addHook('onResponse', (request, reply, done) => {
     logRequest(log, request, reply)
+    // Node closes the connections that are idle when the stop begins; one that falls idle later would hold it up until its timeout.
+    if (isStopping) setImmediate(() => app.server.closeIdleConnections())
     done()
   })
 

@@ -233,17 +233,21 @@ describe('a client that trickles', () => {
   }
 })
 
-test('a stop lets the requests under way finish and closes their connections', async () => {
-  const { server: opening, waiting, release } = withThings()
-  await using server = await opening
-  const socket = await server.connect()
-  const reply = received(socket)
-  socket.write(`GET /later HTTP/1.1\r\n${host}\r\n${smuggled}`)
-  await waiting
-  const closed = server.app.close()
-  release()
-  const text = await reply
-  assert.deepEqual(statusesIn(text).slice(0, 1), [200], text)
-  assert.doesNotMatch(text, / 503 /)
-  await closed
-})
+for (const [name, more] of [
+  ['a request under way', ''],
+  ['requests under way', smuggled],
+] as const) {
+  test(`a stop lets ${name} finish, then closes the connection`, async () => {
+    const { server: opening, waiting, release } = withThings()
+    await using server = await opening
+    const socket = await server.connect()
+    const reply = received(socket)
+    socket.write(`GET /later HTTP/1.1\r\n${host}\r\n${more}`)
+    await waiting
+    const closed = server.app.close()
+    release()
+    await closed
+    assert.equal(statusesIn(await reply)[0], 200)
+    assert.doesNotMatch(await reply, / 503 /)
+  })
+}

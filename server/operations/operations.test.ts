@@ -1,0 +1,62 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { operations } from '@hivesync/contracts/operations.ts'
+import * as service from '@hivesync/contracts/service.ts'
+import { describeHive } from '../../test/harness/hive.ts'
+
+describeHive('the service', (open) => {
+  test('is alive and ready, and says no more about itself than it must', async () => {
+    await using hive = await open()
+    assert.deepEqual((await hive.call(service.getHealth)).body, { status: 'ok' })
+    assert.deepEqual((await hive.call(service.getReadiness)).body, { status: 'ready' })
+    const landing = await hive.call(service.getLanding)
+    assert.deepEqual(Object.keys(landing.body).sort(), ['auth', 'description', 'docs', 'name'])
+    assert.doesNotMatch(JSON.stringify([landing.body, landing.headers]), /\d+\.\d+\.\d+|fastify|node/i)
+  })
+
+  test('without its database is alive, not ready, and names what fails without its reason', async () => {
+    await using hive = await open()
+    await hive.ctx.db.close()
+    assert.equal((await hive.call(service.getHealth)).status, 200)
+    const ready = await hive.call(service.getReadiness)
+    assert.equal(ready.status, 503)
+    assert.equal(ready.problem.code, 'not_ready')
+    assert.equal(ready.problem.detail, 'The database does not answer')
+    assert.equal(ready.headers['retry-after'], '5')
+    assert.ok(hive.logged.some((line) => line.includes('"not_ready"') && line.includes('"reason":')))
+  })
+
+  test('without its database lets nobody in', async () => {
+    await using hive = await open()
+    const ada = await hive.person('ada')
+    hive.ctx.bus.publish('identity')
+    await hive.ctx.db.close()
+    for (const { name, method, path, access } of operations.values()) {
+      if (access === 'public' || access === 'worker') continue
+      const url = path.replace(/:\w+/g, '01890000-0000-7000-8000-000000000000')
+      const reply = await hive.inject({ method, url, headers: { authorization: `Bearer ${ada.token}` } })
+      assert.ok(reply.statusCode >= 400, `${name} answered ${reply.statusCode}`)
+      assert.doesNotMatch(reply.body, /database|sqlite|postgres|closed/i, name)
+    }
+  })
+
+  test('publishes the description of every operation', async () => {
+    await using hive = await open()
+    const reply = await hive.inject({ method: 'GET', url: '/openapi.json' })
+    assert.equal(reply.statusCode, 200)
+    assert.match(String(reply.headers['content-type']), /^application\/json/)
+    const listed = Object.values<Record<string, { operationId: string }>>(reply.json().paths).flatMap((item) =>
+      Object.values(item).map(({ operationId }) => operationId),
+    )
+    assert.deepEqual(listed.sort(), [...operations.keys()].sort())
+  })
+
+  test('serves every operation of the contracts and nothing else', async () => {
+    await using hive = await open()
+    for (const { name, method, path } of operations.values())
+      assert.ok(hive.app.hasRoute({ method, url: path }), `${name} is not served`)
+    const served = hive.app.printRoutes({ commonPrefix: false, includeHooks: false }).match(/\(([A-Z, ]+)\)/g) ?? []
+    const methods = served.flatMap((each) => each.slice(1, -1).split(', '))
+    assert.equal(methods.length, operations.size)
+  })
+})
