@@ -4,6 +4,7 @@ import type { Actor } from '../platform/actor.ts'
 import type { Context } from '../platform/context.ts'
 import type { Db } from '../platform/db/db.ts'
 import { AppError } from '../platform/errors.ts'
+import { createLiveRows, type LiveRows } from '../platform/live-rows.ts'
 import { auditRefusal } from './audit-refusal.ts'
 import { insertAccount, loginKey, type NewAccount, preparePassword, refuseTakenNames } from './new-account.ts'
 import { findAccountWithHash } from './queries.ts'
@@ -37,8 +38,18 @@ export async function register(ctx: Context, actor: Actor, body: NewAccount): Pr
 /** The person whose credentials these are; an operator's API key has none. */
 export async function getMe(ctx: Context, actor: Actor): Promise<User> {
   if (actor.userId === null) throw new AppError('user_not_found')
-  return getUser(ctx.db.kysely, actor.userId)
+  let live = people.get(ctx)
+  if (live === undefined) {
+    live = createLiveRows(ctx, (userId) => getUser(ctx.db.kysely, userId))
+    people.set(ctx, live)
+  }
+  const user = await live(actor.userId)
+  if (user === undefined) throw new AppError('user_not_found', { userId: actor.userId })
+  return user
 }
+
+// The most asked question of all: read once until something about people changes.
+const people = new WeakMap<Context, LiveRows<User>>()
 
 /** The account that a login names, with its password's hash. Only an email address has an `@`, so a login names at most one. */
 export function findAccountByLogin(db: Db, login: string) {

@@ -5,37 +5,53 @@ import { greatest } from '../platform/db/dialect.ts'
 
 // Lock order everywhere: team_shares, then queue_counters by project and kind, then the job's own rows. It keeps concurrent verbs from deadlocking.
 
-/** Makes the rows that count a project's queue and its team's share, once. */
-export async function ensureCounters(tx: Db, project: { id: string; teamId: string }, kind: string): Promise<void> {
-  const team = await tx.selectFrom('teams').select('tier').where('id', '=', project.teamId).executeTakeFirstOrThrow()
-  const limits = tiers[isTier(team.tier) ? team.tier : 'free']
+interface QueueOf {
+  id: string
+  teamId: string
+}
+
+/** Makes the row of a team's share; nothing where it exists. */
+export async function ensureShare(tx: Db, { teamId }: QueueOf): Promise<void> {
+  const { runningJobs } = await limitsOf(tx, teamId)
   await tx
     .insertInto('teamShares')
-    .values({ teamId: project.teamId, maxRunning: limits.runningJobs })
+    .values({ teamId, maxRunning: runningJobs })
     .onConflict((conflict) => conflict.column('teamId').doNothing())
     .execute()
+}
+
+/** Makes the row that counts a project's queue; nothing where it exists. */
+export async function ensureQueue(tx: Db, { id, teamId }: QueueOf, kind: string): Promise<void> {
+  const { waitingJobs } = await limitsOf(tx, teamId)
   await tx
     .insertInto('queueCounters')
-    .values({ projectId: project.id, kind, maxWaiting: limits.waitingJobs })
+    .values({ projectId: id, kind, maxWaiting: waitingJobs })
     .onConflict((conflict) => conflict.columns(['projectId', 'kind']).doNothing())
     .execute()
+}
+
+async function limitsOf(tx: Db, teamId: string) {
+  const { tier } = await tx.selectFrom('teams').select('tier').where('id', '=', teamId).executeTakeFirstOrThrow()
+  return tiers[isTier(tier) ? tier : 'free']
 }
 
 /**
  * Counts one more waiting job of the team. A team that asked for nothing joins at the smallest pass of those it competes with, and when nobody
  * is ready at the largest pass given out: it must not spend credit saved up meanwhile, nor leave others to work off theirs (stride
  * scheduling, Waldspurger 1995, "dynamic client participation"; at the end of a busy period start-time fair queueing, Goyal 1996).
+ * False where the team has no row yet.
  */
-export async function addWaitingShare(tx: Db, teamId: string): Promise<void> {
+export async function addWaitingShare(tx: Db, teamId: string): Promise<boolean> {
   const smallest = sql<number>`coalesce((select min(ready.pass) from team_shares ready where ready.waiting > 0 and ready.running < ready.max_running), (select max(served.pass) from team_shares served), 0)`
-  await tx
+  const result = await tx
     .updateTable('teamShares')
     .set((eb) => ({
       waiting: eb('waiting', '+', 1),
       pass: sql<number>`case when waiting = 0 then ${greatest(tx, sql<number>`pass`, smallest)} else pass end`,
     }))
     .where('teamId', '=', teamId)
-    .execute()
+    .executeTakeFirst()
+  return result.numUpdatedRows === 1n
 }
 
 /** Takes a waiting place in the project's queue if one is free; false when the cap is reached. One statement, so no two submissions share the last place (property 16). */

@@ -6,7 +6,7 @@ import { sha256Hex } from '../platform/crypto/hash.ts'
 import type { Db } from '../platform/db/db.ts'
 import { AppError } from '../platform/errors.ts'
 import { type ProjectAccess, requireProject } from '../projects/projects.ts'
-import { addWaitingShare, ensureCounters, takeQueuePlace } from './counters.ts'
+import { addWaitingShare, ensureQueue, ensureShare, takeQueuePlace } from './counters.ts'
 import { recordEvents } from './events.ts'
 import { requireInput } from './input.ts'
 import { policy } from './policy.ts'
@@ -101,8 +101,13 @@ export async function takePlace(
   project: { id: string; teamId: string },
   kind: string,
 ): Promise<void> {
-  await ensureCounters(tx, project, kind)
-  await addWaitingShare(tx, project.teamId)
+  if (!(await addWaitingShare(tx, project.teamId))) {
+    await ensureShare(tx, project)
+    await addWaitingShare(tx, project.teamId)
+  }
+  if (await takeQueuePlace(tx, project.id, kind)) return
+  // No place in a queue that has no row yet: its first job. Another first one may have made the row and taken all places meanwhile.
+  await ensureQueue(tx, project, kind)
   if (await takeQueuePlace(tx, project.id, kind)) return
   ctx.log.warn({ event: 'queue_full', projectId: project.id, kind })
   throw new AppError(

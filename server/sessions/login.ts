@@ -44,6 +44,7 @@ export async function logIn(
   const started = await startSession(ctx, actor, { userId: account.id, stored, upgraded, device })
   // Deactivated, or the password changed, while it was being verified.
   if (started === undefined) return refuseLogin(ctx, actor, account)
+  ctx.bus.publish('identity')
   const tokens = await issueTokens(ctx, started.account, started.session, started.refreshToken)
   return { ...tokens, user: started.user }
 }

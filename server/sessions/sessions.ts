@@ -8,7 +8,6 @@ import { listSessionRows, setOtherSessionsRevoked, setSessionRevoked } from './q
 import { toSession } from './tokens.ts'
 
 export { createTokenAuthenticator, type TokenAuthenticator } from './authenticate.ts'
-export { createLiveRows } from './live-rows.ts'
 export { logIn } from './login.ts'
 export { refresh } from './refresh.ts'
 export { getKeySet } from './signing-keys.ts'

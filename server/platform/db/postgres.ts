@@ -2,6 +2,7 @@
 import { CompiledQuery, type DatabaseConnection, type Dialect, type Driver, PostgresDialect } from 'kysely'
 import pg from 'pg'
 import { DatabaseError } from './database-error.ts'
+import { sqlState } from './sql-state.ts'
 import {
   guardDriver,
   type ScriptConnection,
@@ -53,17 +54,6 @@ function lostError(error: Error): Error {
   return new DatabaseError('transaction_timeout', 'a transaction idled; a body may only await its own statements', {
     cause: error,
   })
-}
-
-/** The five-character SQLSTATE of a PostgreSQL error. */
-export function sqlState(error: unknown): string | undefined {
-  return error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : undefined
-}
-
-/** 40001 serialization_failure and 40P01 deadlock_detected: the same transaction may succeed when run again. */
-export function isRetryable(error: unknown): boolean {
-  const state = sqlState(error)
-  return state === '40001' || state === '40P01'
 }
 
 const oid = { bool: 16, bytea: 17, int8: 20, numeric: 1700 }

@@ -282,6 +282,7 @@ create table team_shares (
   check (waiting >= 0 and running >= 0)
 );
 create index team_shares_ready on team_shares (pass) where waiting > 0;
+create index team_shares_pass on team_shares (pass);
 
 create table job_events (
   seq {{serial}},

@@ -1,4 +1,4 @@
-import type { Context } from '../platform/context.ts'
+import type { Context } from './context.ts'
 
 /** What strangers can fill must not grow: about 2 MB of rows or verified tokens at most. */
 export const maxRemembered = 10_000

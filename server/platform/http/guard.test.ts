@@ -1,0 +1,56 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { type Access, permissions } from '@hivesync/contracts/access.ts'
+import { getHealth } from '@hivesync/contracts/service.ts'
+import { type Identity, nobody, system } from '../actor.ts'
+import { AppError } from '../errors.ts'
+import { SlidingWindow } from '../limits/sliding-window.ts'
+import { createGuard } from './guard.ts'
+
+const guard = createGuard({ bearer: () => nobody, worker: async () => nobody }, new SlidingWindow(1000), 1, () => 0)
+
+function admits(access: Access, identity: Identity): boolean {
+  try {
+    guard.authorise({ ...getHealth, access }, identity)
+    return true
+  } catch (error) {
+    assert.ok(error instanceof AppError && error.code === 'permission_denied')
+    return false
+  }
+}
+
+const everything = new Set(permissions)
+const identities = {
+  nobody,
+  person: { ...nobody, kind: 'user', id: 'u', userId: 'u', sessionId: 's', permissions: everything },
+  admin: { ...nobody, kind: 'user', id: 'a', userId: 'a', sessionId: 's', permissions: everything, isAdmin: true },
+  key: { ...nobody, kind: 'key', id: 'k', userId: 'u', permissions: everything },
+  adminKey: { ...nobody, kind: 'key', id: 'k', userId: 'a', permissions: everything, isAdmin: true },
+  readingKey: { ...nobody, kind: 'key', id: 'k', userId: 'u', permissions: new Set(['jobs:read']) },
+  worker: { ...nobody, kind: 'worker', id: 'w' },
+  system,
+} as const satisfies Record<string, Identity>
+
+test('each access admits exactly whom it names', () => {
+  const wanted: Partial<Record<Access, (keyof typeof identities)[]>> = {
+    public: Object.keys(identities) as (keyof typeof identities)[],
+    session: ['person', 'admin'],
+    admin: ['admin', 'adminKey'],
+    worker: ['worker'],
+    'jobs:read': ['person', 'admin', 'key', 'adminKey', 'readingKey'],
+    'jobs:write': ['person', 'admin', 'key', 'adminKey'],
+  }
+  for (const [access, admitted] of Object.entries(wanted) as [Access, string[]][]) {
+    for (const [name, identity] of Object.entries(identities)) {
+      assert.equal(admits(access, identity), admitted.includes(name), `${access} ${name}`)
+    }
+  }
+})
+
+test('an actor carries the network part of its address alone', () => {
+  assert.deepEqual(guard.actor(identities.person, 'request-1', '203.0.113.77'), {
+    ...identities.person,
+    requestId: 'request-1',
+    ip: '203.0.113.0/24',
+  })
+})
