@@ -30,7 +30,10 @@ export const WaitingFor = object({
   fix: nullable(Type.String()),
 })
 export type WaitingFor = Static<typeof WaitingFor>
-export const JobFailure = object({ code: Type.String(), message: Type.String() })
+export const JobFailure = object({
+  code: Type.String({ pattern: '^[a-z][a-z0-9_]{0,63}$' }),
+  message: Type.String({ maxLength: 2000 }),
+})
 export type JobFailure = Static<typeof JobFailure>
 
 const job = {

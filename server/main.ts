@@ -1,4 +1,4 @@
-import { chmodSync, mkdirSync } from 'node:fs'
+import { mkdirSync } from 'node:fs'
 import closeWithGrace from 'close-with-grace'
 import { ensureSetupToken } from './accounts/accounts.ts'
 import { createApp } from './app.ts'
@@ -60,7 +60,6 @@ export async function startServer(config: Config, log = createLogger(process.std
 async function openContext(config: Config, log: Context['log']): Promise<Context> {
   // Others on the machine may pass through (the worker's own user keeps its folder below), but not look in.
   mkdirSync(config.dataDir, { recursive: true, mode: 0o711 })
-  chmodSync(config.dataDir, 0o711)
   const clock = systemClock
   const random = createRandom(clock)
   const secrets = config.secrets.length > 0 ? config.secrets : [readLocalSecret(config.dataDir)]
@@ -80,14 +79,15 @@ function addressOf(address: ReturnType<import('node:net').Server['address']>, co
 /** Runs the server until it is told to stop. When it listens, prints one JSON line on stdout and, before the first account exists, how to make it on stderr. */
 export async function serveUntilStopped(config: Config): Promise<Server> {
   const server = await startServer(config)
-  process.stdout.write(`${JSON.stringify({ event: 'listening', url: server.url })}\n`)
-  if (server.setupToken !== null) process.stderr.write(setupHint(server.url, server.setupToken))
+  // Before anyone is told that it listens: who reads the line may stop us in the same moment.
   closeWithGrace({ delay: stopWithinMs, logger: false }, async ({ err, signal }) => {
     if (err) server.ctx.log.error({ event: 'crashed' }, err)
     server.ctx.log.info({ event: 'stopping', signal: signal ?? null })
     await server.stop()
     server.ctx.log.info({ event: 'stopped' })
   })
+  process.stdout.write(`${JSON.stringify({ event: 'listening', url: server.url })}\n`)
+  if (server.setupToken !== null) process.stderr.write(setupHint(server.url, server.setupToken))
   return server
 }
 

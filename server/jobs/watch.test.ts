@@ -86,6 +86,24 @@ async function queued(hive: Hive) {
   return { ada, projectId, job, worker: await hive.worker() }
 }
 
+/** The same query, whose execution says that it begins and then waits. */
+function holding<Q extends object>(query: Q, begins: () => void, go: Promise<void>): Q {
+  return new Proxy(query, {
+    get(target, name) {
+      const value: unknown = Reflect.get(target, name, target)
+      if (typeof value !== 'function') return value
+      return (...args: unknown[]) => {
+        if (name === 'execute') {
+          begins()
+          return go.then(() => value.apply(target, args))
+        }
+        const next: unknown = value.apply(target, args)
+        return typeof next === 'object' && next !== null ? holding(next, begins, go) : next
+      }
+    },
+  })
+}
+
 const line = (seq: number) => ({ seq, stream: 'stdout' as const, at: 0, text: `${seq}\n` })
 const isState = (state: string) => (event: ServerEvent) => event.event === 'state' && event.data.state === state
 
@@ -205,6 +223,53 @@ describeHive('watching a job', (open) => {
       hive.logged.filter((entry) => entry.includes('stream_failed')),
       [],
     )
+  })
+
+  test('a reader that is gone when its events have been read leaves nothing behind', async () => {
+    await using hive = await open()
+    const { ada, job, worker } = await queued(hive)
+    const claim = await take(worker)
+    const text = 'x'.repeat(16_000)
+    await log(
+      worker,
+      claim,
+      Array.from({ length: 60 }, (_, n) => ({ ...line(n), text })),
+    )
+    const port = await listen(hive)
+    const closed = new Promise<void>((resolve) => {
+      hive.app.server.once('connection', (socket) => socket.once('close', () => resolve()))
+    })
+    const left = Promise.withResolvers<void>()
+    const { subscribe } = hive.ctx.bus
+    Object.assign(hive.ctx.bus, {
+      subscribe: (topic: string, listener: () => void) => {
+        const unsubscribe = subscribe(topic, listener)
+        return () => {
+          unsubscribe()
+          if (topic === `job:${job.id}`) left.resolve()
+        }
+      },
+    })
+    // Holds the stream's look at the log until its reader is gone: the log is read after everything else.
+    const { selectFrom } = hive.ctx.db.kysely
+    const looking = Promise.withResolvers<void>()
+    const go = Promise.withResolvers<void>()
+    Object.assign(hive.ctx.db.kysely, {
+      selectFrom: (table: 'jobLogs') => {
+        const query = selectFrom.call(hive.ctx.db.kysely, table)
+        if (table !== 'jobLogs') return query
+        return holding(query, looking.resolve, go.promise)
+      },
+    })
+    const reader = await watch(hive, ada, job.id)
+    assert.ok(port > 0)
+    await looking.promise
+    reader.hangUp()
+    await closed
+    go.resolve()
+    await left.promise
+    Object.assign(hive.ctx.db.kysely, { selectFrom })
+    assert.equal((await complete(worker, claim)).status, 200)
   })
 
   test('the stream ends when the session ends, and when the reader is taken out of the project', async () => {

@@ -38,14 +38,14 @@ const postThing = endpoint({
   reply: object({ n: Type.Integer() }),
 })
 
-function withThings({ onStop, ...options }: Partial<TestServerOptions> & { onStop?: () => void } = {}) {
+function withThings(options: Partial<TestServerOptions> = {}) {
   let entered: () => void = () => {}
   let release: () => void = () => {}
   const server = openServer({
     ...options,
     register(app) {
       app.addHook('preClose', async () => {
-        onStop?.()
+        // By then the server has stopped to listen.
         setImmediate(() => app.server.emit('stopping'))
       })
       serve(app, getThing, async () => ({ n: 1 }))
@@ -255,14 +255,17 @@ describe('a stop', () => {
     assert.deepEqual(statusesIn(await reply), [200, 200])
   })
 
-  test('closes the connection of a reply that its own beginning brought about', async () => {
-    const { server: opening, waiting, release } = withThings({ onStop: () => release() })
+  test('closes the connection of a request that began before it', async () => {
+    const { server: opening, waiting, release } = withThings()
     await using server = await opening
     const socket = await server.connect()
     const reply = received(socket)
     socket.write(`GET /later HTTP/1.1\r\n${host}\r\n`)
     await waiting
-    await server.app.close()
+    const closed = server.app.close()
+    await once(server.app.server, 'stopping')
+    release()
+    await closed
     assert.deepEqual(statusesIn(await reply), [200])
   })
 })
