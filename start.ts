@@ -18,6 +18,8 @@ import {
 const here = import.meta.dirname
 const restartDelayMs = 2000
 const tokenFileName = 'enrolment-token'
+/** EX_SOFTWARE of sysexits.h, for a server that a signal ended: a process manager is to see a failure. */
+const killed = 70
 /** Exit codes after which starting the worker again would only repeat them: revoked, configuration. */
 const finalWorkerCodes: ReadonlySet<number | null> = new Set([0, 77, 78])
 
@@ -41,7 +43,7 @@ async function start(args: readonly string[]): Promise<number> {
     ...process.env,
   })
   const url = await listening(server)
-  if (url === undefined) return server.exitCode ?? 70
+  if (url === undefined) return server.exitCode ?? killed
   const worker = config.embeddedWorker
     ? runWorker(server, url, join(config.dataDir, 'worker'), config.localRepos)
     : undefined
@@ -52,17 +54,16 @@ async function start(args: readonly string[]): Promise<number> {
 function meetPrerequisites(mayInstall: boolean): boolean {
   const missing = findMissing()
   if (missing === undefined) return true
-  const list = missing.programs.join(', ')
-  const commands = missing.commands?.map((command) => command.join(' ')).join(' && ')
-  if (mayInstall && missing.commands !== null) {
-    say(`Installing what the worker needs (${list}): ${commands}`)
-    if (install(missing.commands)) return true
-    say('The package manager failed; its message is above.')
+  const { programs, remedy } = missing
+  const list = programs.join(', ')
+  if (mayInstall && remedy !== null) {
+    say(`Installing what the worker needs (${list}): ${remedy.text}`)
+    if (install(remedy.commands)) return true
+    say(`That failed, for the reason above. Without --install the server starts all the same.`)
     return false
   }
-  say(
-    `The worker needs ${list}, and refuses jobs until it has them. ${commands === undefined ? 'Install them.' : `Type: ${commands}`}`,
-  )
+  const advice = remedy === null ? 'Install them' : `Type: ${remedy.text}`
+  say(`The worker needs ${list}, and refuses jobs until a minute after they are there. ${advice}`)
   return true
 }
 
@@ -80,17 +81,23 @@ function listening(server: ChildProcess): Promise<string | undefined> {
   })
 }
 
-function enrolmentToken(server: ChildProcess): Promise<string> {
-  return new Promise((resolve, reject) => {
-    const onMessage = (message: FromServer): void => {
-      if (message.event !== 'enrolment') return
+/** A token that enrols the worker; undefined when the server has ended or could not make one, which its log explains. */
+function enrolmentToken(server: ChildProcess): Promise<string | undefined> {
+  return new Promise((resolve) => {
+    const settle = (token: string | undefined): void => {
       server.off('message', onMessage)
-      resolve(message.token)
+      server.off('exit', onExit)
+      resolve(token)
     }
+    const onMessage = (message: FromServer): void => {
+      if (message.event === 'enrolment') settle(message.token ?? undefined)
+    }
+    const onExit = (): void => settle(undefined)
     server.on('message', onMessage)
+    server.on('exit', onExit)
     const request: ToServer = { request: 'enrolment' }
     server.send(request, (error) => {
-      if (error !== null) reject(error)
+      if (error !== null) settle(undefined)
     })
   })
 }
@@ -124,15 +131,24 @@ function runWorker(server: ChildProcess, url: string, dataDir: string, localRepo
   async function keepRunning(): Promise<void> {
     makePrivateFolder(dataDir, user?.uid)
     while (!stopping) {
-      if (!existsSync(join(dataDir, 'identity', 'identity.json')))
-        writeSecretFile(tokenFile, await enrolmentToken(server), user?.uid)
-      child = spawnPart(command, workerEnvironment(url, user === undefined ? dataDir : viewOfData, localRepos, user))
-      const code = await exitOf(child)
-      if (stopping || finalWorkerCodes.has(code)) break
-      say(`The worker ended with ${code}; it is started again in ${restartDelayMs / 1000} s.`)
+      const isEnrolled = await enrol()
+      if (stopping) break
+      if (isEnrolled) {
+        child = spawnPart(command, workerEnvironment(url, user === undefined ? dataDir : viewOfData, localRepos, user))
+        const code = await exitOf(child)
+        if (stopping || finalWorkerCodes.has(code)) break
+        say(`The worker ended with ${code}; it is started again in ${restartDelayMs / 1000} s.`)
+      }
       await new Promise((resolve) => setTimeout(resolve, restartDelayMs))
     }
     user?.release()
+  }
+
+  async function enrol(): Promise<boolean> {
+    if (existsSync(join(dataDir, 'identity', 'identity.json'))) return true
+    const token = await enrolmentToken(server)
+    if (token !== undefined) writeSecretFile(tokenFile, token, user?.uid)
+    return token !== undefined
   }
 
   return {
@@ -180,21 +196,24 @@ function supervise(server: ChildProcess, worker: Worker | undefined): Promise<nu
       }
       stopping = true
       await worker?.stop()
-      if (server.exitCode === null && server.signalCode === null) {
+      if (isRunning(server)) {
         const ended = exitOf(server)
         server.kill('SIGTERM')
         await ended
       }
-      resolve(server.exitCode ?? 0)
+      resolve(server.exitCode ?? killed)
     }
-    process.on('SIGTERM', stop)
-    process.on('SIGINT', stop)
-    server.once('exit', (code) => {
-      if (!stopping) say(`The server ended with ${code}.`)
-      stopping = false
+    // SIGHUP: the terminal was closed.
+    for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, stop)
+    server.once('exit', (code, signal) => {
+      if (!stopping) say(`The server ended with ${code ?? signal}.`)
       void stop()
     })
   })
+}
+
+function isRunning(child: ChildProcess): boolean {
+  return child.exitCode === null && child.signalCode === null
 }
 
 process.exitCode = await start(process.argv.slice(2))

@@ -13,7 +13,7 @@ import { openKeyring } from './platform/crypto/keyring.ts'
 import { openDatabase } from './platform/db/db.ts'
 import { migrate } from './platform/db/migrate.ts'
 import { readLocalSecret } from './platform/local-secret.ts'
-import { createLogger } from './platform/logger.ts'
+import { createLogger, openStandardError } from './platform/logger.ts'
 import { createRandom } from './platform/random.ts'
 import { closeIndexes, sweepIndexes } from './search/search.ts'
 
@@ -29,7 +29,7 @@ export interface Server {
 const stopWithinMs = 20_000
 
 /** Starts the control plane: configuration → context → app → listening. */
-export async function startServer(config: Config, log = createLogger(process.stderr)): Promise<Server> {
+export async function startServer(config: Config, log = createLogger(openStandardError())): Promise<Server> {
   const ctx = await openContext(config, log)
   const setupToken = await ensureSetupToken(ctx)
   await importPharosToken(ctx)
@@ -85,6 +85,7 @@ export async function serveUntilStopped(config: Config): Promise<Server> {
     server.ctx.log.info({ event: 'stopping', signal: signal ?? null })
     await server.stop()
     server.ctx.log.info({ event: 'stopped' })
+    server.ctx.log.flush()
   })
   process.stdout.write(`${JSON.stringify({ event: 'listening', url: server.url })}\n`)
   if (server.setupToken !== null) process.stderr.write(setupHint(server.url, server.setupToken))

@@ -1,5 +1,5 @@
-/** What the server process tells the one that started it. */
-export type FromServer = { event: 'listening'; url: string } | { event: 'enrolment'; token: string }
+/** What the server process tells the one that started it; no token when it could not make one. */
+export type FromServer = { event: 'listening'; url: string } | { event: 'enrolment'; token: string | null }
 export interface ToServer {
   request: 'enrolment'
 }

@@ -25,8 +25,8 @@ const managers = [
 
 const folders = ['/usr/bin', '/usr/sbin', '/bin', '/sbin', '/usr/local/bin']
 
-function isInstalled(program: string): boolean {
-  return folders.some((folder) => {
+function isInstalled(program: string, searched: readonly string[]): boolean {
+  return searched.some((folder) => {
     try {
       accessSync(join(folder, program), constants.X_OK)
       return true
@@ -38,21 +38,34 @@ function isInstalled(program: string): boolean {
 
 export interface Missing {
   programs: string[]
-  /** The commands that install them, as argument vectors; null where the package manager is not one we know. */
-  commands: string[][] | null
+  /** What installs them, as argument vectors and as one would type it; null where the package manager is not one we know. */
+  remedy: { commands: string[][]; text: string } | null
 }
 
-/** The programs a worker needs and this machine lacks; undefined when it lacks none. */
-export function findMissing(): Missing | undefined {
-  const missing = programs.filter(({ program }) => !isInstalled(program))
+/** The programs a worker needs and this machine lacks; undefined when it lacks none. Debian without sudo, its usual state, is asked with `su`. */
+export function findMissing(
+  searched: readonly string[] = folders,
+  isRoot = process.getuid?.() === 0,
+): Missing | undefined {
+  const missing = programs.filter(({ program }) => !isInstalled(program, searched))
   if (missing.length === 0) return undefined
   const names = missing.map(({ program }) => program)
-  const manager = managers.find(({ program }) => isInstalled(program))
-  if (manager === undefined) return { programs: names, commands: null }
-  const prefix = process.getuid?.() === 0 ? [] : ['sudo']
+  const manager = managers.find(({ program }) => isInstalled(program, searched))
+  if (manager === undefined) return { programs: names, remedy: null }
   const packages = [...new Set(missing.map((entry) => entry.package)), ...manager.extra]
-  const refresh = manager.refresh === null ? [] : [[...prefix, manager.program, ...manager.refresh]]
-  return { programs: names, commands: [...refresh, [...prefix, manager.program, ...manager.install, ...packages]] }
+  const refresh = manager.refresh === null ? [] : [[manager.program, ...manager.refresh]]
+  const commands = [...refresh, [manager.program, ...manager.install, ...packages]]
+  if (isRoot) return { programs: names, remedy: { commands, text: textOf(commands) } }
+  if (isInstalled('sudo', searched)) {
+    const elevated = commands.map((command) => ['sudo', ...command])
+    return { programs: names, remedy: { commands: elevated, text: textOf(elevated) } }
+  }
+  const text = textOf(commands)
+  return { programs: names, remedy: { commands: [['su', '--command', text]], text: `su --command '${text}'` } }
+}
+
+function textOf(commands: readonly string[][]): string {
+  return commands.map((command) => command.join(' ')).join(' && ')
 }
 
 /** Runs the package manager with its output shown; false when a command fails. Only ever called on the user's explicit `--install`. */

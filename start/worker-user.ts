@@ -1,5 +1,5 @@
 import { spawnSync } from 'node:child_process'
-import { chownSync, existsSync, mkdirSync, readdirSync, rmdirSync, writeFileSync } from 'node:fs'
+import { chownSync, existsSync, mkdirSync, readdirSync, readlinkSync, rmdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 
 /**
@@ -91,7 +91,9 @@ export function commandAsWorker(
 function delegate(controller: string): string | undefined {
   const root = join('/sys/fs/cgroup', controller)
   if (!existsSync(join(root, 'cgroup.procs')) || existsSync(join(root, 'cgroup.controllers'))) return undefined
-  const folder = join(root, `hivesync-worker-${process.pid}`)
+  const owner = pidNamespace()
+  removeAbandoned(root, owner)
+  const folder = join(root, `hivesync-worker-${owner}-${process.pid}`)
   try {
     mkdirSync(folder)
     for (const name of ['.', 'cgroup.procs', 'tasks']) chownSync(join(folder, name), workerUid, workerUid)
@@ -100,6 +102,19 @@ function delegate(controller: string): string | undefined {
     // Read-only hierarchies are usual in containers; the worker names the layers it really has.
     removeFolder(folder)
     return undefined
+  }
+}
+
+/** Containers may share a control group tree and count their processes from 1 each: a process id names its owner only together with its namespace. */
+function pidNamespace(): string {
+  return readlinkSync('/proc/self/ns/pid').replace(/\D/g, '')
+}
+
+/** Removes the control groups that starts before this one left when they were killed. */
+function removeAbandoned(root: string, owner: string): void {
+  for (const name of readdirSync(root)) {
+    const [, namespace, pid] = /^hivesync-worker-(\d+)-(\d+)$/.exec(name) ?? []
+    if (namespace === owner && !existsSync(join('/proc', String(pid)))) removeFolder(join(root, name))
   }
 }
 

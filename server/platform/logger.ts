@@ -41,11 +41,17 @@ export interface Logger {
 // A log line is one JSON line; a stray line break or escape code in a value is escaped by JSON, so lines cannot be forged.
 const maxTextLength = 4000
 
+const allowedNames: ReadonlySet<string> = new Set(allowed)
+function isAllowed(name: string): name is (typeof allowed)[number] {
+  return allowedNames.has(name)
+}
+
 /** What of a refusal's details may be logged: allow-listed members that are plain values. */
 export function pickLogFields(fields: Readonly<Record<string, unknown>>): LogFields {
   const picked: LogFields = {}
-  for (const key of allowed) {
-    const value = Object.hasOwn(fields, key) ? fields[key] : undefined
+  for (const key of Object.keys(fields)) {
+    if (!isAllowed(key)) continue
+    const value = fields[key]
     if (typeof value === 'string') picked[key] = value.slice(0, maxTextLength)
     else if (value === null || typeof value === 'number' || typeof value === 'boolean') picked[key] = value
   }
@@ -74,8 +80,25 @@ function describe(cause: unknown): LogFields {
   }
 }
 
+export interface LogDestination {
+  write(line: string): void
+  /** Writes what is still held back. */
+  flushSync?(): void
+}
+
+/**
+ * Standard error, a batch of lines at a time: a write for each line is 9 % of a small request (profiled). A process that is killed may lose the lines of
+ * the last 200 ms; what must not be lost is in the audit log.
+ */
+export function openStandardError(): LogDestination {
+  const destination = pino.destination({ dest: 2, sync: false, minLength: 4096, periodicFlush: 200 })
+  // Nobody reads it any more: that must not end the server, and there is no place left to say so.
+  destination.on('error', () => {})
+  return destination
+}
+
 /** JSON lines to the given destination, ISO times, only allow-listed members. */
-export function createLogger(destination: { write(line: string): void }, level: 'info' | 'silent' = 'info'): Logger {
+export function createLogger(destination: LogDestination, level: 'info' | 'silent' = 'info'): Logger {
   const log = pino(
     {
       level,
@@ -89,6 +112,6 @@ export function createLogger(destination: { write(line: string): void }, level: 
     info: (fields) => log.info(pickLogFields(fields)),
     warn: (fields) => log.warn(pickLogFields(fields)),
     error: (fields, cause) => log.error(pickLogFields({ ...fields, ...describe(cause) })),
-    flush: () => log.flush(),
+    flush: () => destination.flushSync?.(),
   }
 }
