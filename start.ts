@@ -59,11 +59,11 @@ function meetPrerequisites(mayInstall: boolean): boolean {
   if (mayInstall && remedy !== null) {
     say(`Installing what the worker needs (${list}): ${remedy.text}`)
     if (install(remedy.commands)) return true
-    say(`That failed, for the reason above. Without --install the server starts all the same.`)
+    say('That failed, for the reason above. Without --install the server starts all the same.')
     return false
   }
-  const advice = remedy === null ? 'Install them' : `Type: ${remedy.text}`
-  say(`The worker needs ${list}, and refuses jobs until a minute after they are there. ${advice}`)
+  const advice = remedy === null ? 'Install them.' : `Type: ${remedy.text}`
+  say(`The worker needs ${list}, and refuses jobs until it has them; it looks every minute. ${advice}`)
   return true
 }
 
@@ -136,7 +136,13 @@ function runWorker(server: ChildProcess, url: string, dataDir: string, localRepo
       if (isEnrolled) {
         child = spawnPart(command, workerEnvironment(url, user === undefined ? dataDir : viewOfData, localRepos, user))
         const code = await exitOf(child)
-        if (stopping || finalWorkerCodes.has(code)) break
+        if (stopping) break
+        if (finalWorkerCodes.has(code)) {
+          say(
+            `The worker ended with ${code} and is not started again; the server runs without it. Its folder: ${dataDir}`,
+          )
+          break
+        }
         say(`The worker ended with ${code}; it is started again in ${restartDelayMs / 1000} s.`)
       }
       await new Promise((resolve) => setTimeout(resolve, restartDelayMs))

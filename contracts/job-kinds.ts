@@ -28,12 +28,12 @@ export const ComputeLimits = object({
 })
 export type ComputeLimits = Static<typeof ComputeLimits>
 
-/** A relative path below the job's folder, without `.` and `..` steps. */
+/** A relative path below the job's folder, without `.` and `..` steps. Not `.*`: it stops at U+2028, behind which a `..` would go unseen. */
 export const FilePath = Type.String({
   minLength: 1,
   maxLength: 400,
   pattern:
-    '^(?!/)(?!.*(^|/)\\.{1,2}(/|$))(?!.*//)[^\\u0000-\\u001f\\u007f\\\\]+[^/\\u0000-\\u001f\\u007f\\\\]$|^[A-Za-z0-9_-]$',
+    '^(?!/)(?!([\\s\\S]*/)?\\.{1,2}(/|$))(?![\\s\\S]*//)[^\\u0000-\\u001f\\u007f\\\\]+[^/\\u0000-\\u001f\\u007f\\\\]$|^[A-Za-z0-9_-]$',
 })
 
 export const ComputeInput = object({

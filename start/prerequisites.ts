@@ -60,8 +60,9 @@ export function findMissing(
     const elevated = commands.map((command) => ['sudo', ...command])
     return { programs: names, remedy: { commands: elevated, text: textOf(elevated) } }
   }
+  // With root's environment: the user's PATH may lack /sbin, without which dpkg refuses to work.
   const text = textOf(commands)
-  return { programs: names, remedy: { commands: [['su', '--command', text]], text: `su --command '${text}'` } }
+  return { programs: names, remedy: { commands: [['su', '-', '-c', text]], text: `su - -c '${text}'` } }
 }
 
 function textOf(commands: readonly string[][]): string {

@@ -1,5 +1,17 @@
 import { spawnSync } from 'node:child_process'
-import { chownSync, existsSync, mkdirSync, readdirSync, readlinkSync, rmdirSync, writeFileSync } from 'node:fs'
+import {
+  chownSync,
+  closeSync,
+  existsSync,
+  fchownSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readlinkSync,
+  rmdirSync,
+  rmSync,
+  writeSync,
+} from 'node:fs'
 import { join } from 'node:path'
 
 /**
@@ -134,8 +146,14 @@ export function makePrivateFolder(path: string, uid: number | undefined): void {
   if (uid !== undefined) chownSync(path, uid, uid)
 }
 
-/** Writes a secret for the given user's eyes only. */
+/** Writes a secret for the given user's eyes only, in a new file: in its own folder that user could have left a link of this name, for root to write and give away what it leads to. */
 export function writeSecretFile(path: string, secret: string, uid: number | undefined): void {
-  writeFileSync(path, `${secret}\n`, { mode: 0o600, flag: 'w' })
-  if (uid !== undefined) chownSync(path, uid, uid)
+  rmSync(path, { force: true })
+  const file = openSync(path, 'wx', 0o600)
+  try {
+    writeSync(file, `${secret}\n`)
+    if (uid !== undefined) fchownSync(file, uid, uid)
+  } finally {
+    closeSync(file)
+  }
 }

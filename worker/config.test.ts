@@ -44,6 +44,13 @@ test('every problem is in one report, and none repeats the token', () => {
   assert.ok(!problems.join().includes('secret-token'))
 })
 
+test('there are at most as many slots as the sandbox has users for', () => {
+  const problems = (slots: string) =>
+    problemsOf({ HIVESYNC_WORKER_SERVER: 'https://hive.example.net', HIVESYNC_WORKER_SLOTS: slots })
+  assert.deepEqual(problems('128'), [])
+  assert.match(problems('129').join(), /1 to 128/)
+})
+
 test('plain http is for this machine only', () => {
   for (const origin of ['http://127.0.0.1:7070', 'http://localhost:7070', 'http://[::1]:7070']) {
     assert.deepEqual(problemsOf({ HIVESYNC_WORKER_SERVER: origin }), [], origin)

@@ -58,7 +58,7 @@ const known: ReadonlySet<string> = new Set(
 
 const labelPattern = /^[a-z0-9][a-z0-9._:-]{0,62}$/ // contracts/jobs.ts, Label
 const hostPattern = /^(\[[0-9a-f:.]+\]|[a-z0-9_]([a-z0-9._-]*[a-z0-9_])?)(:[1-9][0-9]{0,4})?$/
-const maxSlots = 1024 // contracts/worker-protocol.ts, WorkerReport
+const maxSlots = 128 // sandbox/sandbox.ts: as root each has a user of its own, below systemd's dynamic ones
 const maxLabels = 20
 
 /** The configuration of this process, from its environment. */

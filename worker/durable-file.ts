@@ -16,6 +16,9 @@ export async function writeDurably(path: string, content: string): Promise<void>
   try {
     await file.writeFile(content)
     await file.sync()
+  } catch (error) {
+    await rm(draft, { force: true }) // half of it would help to keep a full disk full
+    throw error
   } finally {
     await file.close()
   }

@@ -32,6 +32,35 @@ async function order(hive: Hive, worker: TestWorker, count: number): Promise<str
   return result
 }
 
+describeHive('claiming among many labels', (open) => {
+  test('one team that waits with tens of thousands of label sets stops nobody’s work', async () => {
+    await using hive = await open()
+    const ada = await hive.person('ada')
+    const [model, other] = [await hive.project(ada), await hive.project(await hive.person('bob'))]
+    const { id } = await submitted(hive, ada, model, { labels: ['l0'] })
+    const db = hive.ctx.db.kysely
+    const job = await db.selectFrom('jobs').selectAll().where('id', '=', id).executeTakeFirstOrThrow()
+    const queued = await db.selectFrom('jobQueue').selectAll().where('jobId', '=', id).executeTakeFirstOrThrow()
+    const labels = Array.from({ length: 16 }, (_, i) => `l${i}`)
+    const sets = Array.from({ length: 33_000 }, (_, i) =>
+      JSON.stringify(labels.filter((_, bit) => ((i + 1) >> bit) & 1)),
+    )
+    for (let start = 0; start < sets.length; start += 500) {
+      const ids = sets.slice(start, start + 500).map(() => hive.ctx.random.id())
+      await db
+        .insertInto('jobs')
+        .values(ids.map((id) => ({ ...job, id })))
+        .execute()
+      const rows = ids.map((jobId, i) => ({ ...queued, jobId, labels: sets[start + i] ?? '' }))
+      await db.insertInto('jobQueue').values(rows).execute()
+    }
+    const bobs = await submitted(hive, await hive.person('bob'), other, { labels: ['l3'] })
+    const worker = await hive.worker({ labels, slots: 2 })
+    const claims = await worker.claim(2)
+    assert.ok(claims.some(({ jobId }) => jobId === bobs.id))
+  })
+})
+
 describeHive('claiming jobs', (open) => {
   test('of two workers that race for one job exactly one gets it, twenty times', async () => {
     await using hive = await open()

@@ -29,3 +29,14 @@ export function requireInput(ctx: Context, submission: NewJob): void {
     paths.add(file.path)
   }
 }
+
+const maxSubjectLength = 120
+
+/** What a job is about, in a few words: the repository, or the command. */
+export function subjectOf(submission: NewJob): string {
+  const { kind, input } = submission
+  const words = kind === 'compute' ? input.command : [input.repository, ...(input.ref === undefined ? [] : [input.ref])]
+  const characters = [...words.join(' ')]
+  if (characters.length <= maxSubjectLength) return characters.join('')
+  return `${characters.slice(0, maxSubjectLength - 1).join('')}…`
+}

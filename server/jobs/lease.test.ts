@@ -196,6 +196,23 @@ describeHive('leases', (open) => {
     )
   })
 
+  test('a worker that reports progress without end does not fill the disk: what is too much is shown and not kept', async () => {
+    await using hive = await open()
+    const { ada, job, worker, claim } = await running(hive)
+    const db = hive.ctx.db.kysely
+    const event = { jobId: job.id, at: 0, kind: 'progress', data: '{"phase":"run","progress":1,"message":null}' }
+    for (let i = 0; i < policy.maxProgressEvents; i += 1000)
+      await db.insertInto('jobEvents').values(Array(1000).fill(event)).execute()
+    const count = async () =>
+      (await db.selectFrom('jobEvents').select('seq').where('jobId', '=', job.id).execute()).length
+    const before = await count()
+    assert.equal((await progress(worker, claim, { phase: 'run', progress: 77 })).status, 204)
+    assert.equal(await count(), before)
+    assert.equal((await getJob(hive, ada, job.id)).progress, 77)
+    await complete(worker, claim)
+    assert.equal(await count(), before + 1)
+  })
+
   test('after a restart every lease gets one more life', async () => {
     await using hive = await open()
     const { worker, claim } = await running(hive)

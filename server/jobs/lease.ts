@@ -2,7 +2,7 @@ import type { Actor } from '../platform/actor.ts'
 import type { Context } from '../platform/context.ts'
 import type { Db } from '../platform/db/db.ts'
 import { AppError } from '../platform/errors.ts'
-import { recordEvents } from './events.ts'
+import { hasManyEvents, recordEvents } from './events.ts'
 import { policy } from './policy.ts'
 import { getAttempt, type JobRow, type LeaseRow, lockLease, setAttempt, setJob } from './queries.ts'
 import { storable } from './storable.ts'
@@ -85,9 +85,10 @@ export async function reportProgress(
         phases: JSON.stringify([...endPhases(phases, now), { phase: report.phase, startedAt: now, endedAt: null }]),
       })
     }
-    await recordEvents(tx, now, [
-      { jobId: lease.jobId, kind: 'progress', data: { phase: report.phase, progress, message } },
-    ])
+    if (!(await hasManyEvents(tx, lease.jobId)))
+      await recordEvents(tx, now, [
+        { jobId: lease.jobId, kind: 'progress', data: { phase: report.phase, progress, message } },
+      ])
     return lease.jobId
   })
   ctx.bus.publish(`job:${jobId}`)

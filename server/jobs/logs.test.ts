@@ -134,6 +134,24 @@ describeHive('the log of a job', (open) => {
     assert.match(items[2]?.text ?? '', /not kept/)
   })
 
+  test('pieces are counted too, for an empty one has no bytes: the log is cut where they are too many', async () => {
+    await using hive = await open()
+    const { job, worker, claim, read } = await running(hive)
+    await hive.ctx.db.kysely
+      .updateTable('jobs')
+      .set({ logSeq: policy.maxLogChunks - 2 })
+      .where('id', '=', job.id)
+      .execute()
+    const reply = await log(worker, claim, [chunk(0, ''), chunk(1, ''), chunk(2, '')])
+    assert.deepEqual(reply.body, { nextSeq: 2, truncated: true })
+    assert.equal((await log(worker, claim, [chunk(2, '')])).body.truncated, true)
+    const { items } = await read()
+    assert.deepEqual(
+      items.map(({ stream }) => stream),
+      ['stdout', 'system'],
+    )
+  })
+
   test('bytes are counted, not characters', async () => {
     await using hive = await open()
     const { job, worker, claim } = await running(hive)

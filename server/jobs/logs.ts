@@ -23,13 +23,14 @@ export async function appendLog(
     const lease = await requireLease(ctx, tx, actor, token)
     const nextSeq = await findNextChunk(tx, lease.token)
     const fresh = contiguous(chunks, nextSeq).map((chunk) => ({ ...chunk, at: Math.min(chunk.at, latestTime(ctx)) }))
-    const { logBytes } = await tx
+    const { logBytes, logSeq } = await tx
       .selectFrom('jobs')
-      .select('logBytes')
+      .select(['logBytes', 'logSeq'])
       .where('id', '=', lease.jobId)
       .executeTakeFirstOrThrow()
     if (logBytes >= policy.maxLogBytes) return { jobId: lease.jobId, reply: { nextSeq, truncated: true } }
-    const { kept, bytes, truncated } = withinCap(fresh, policy.maxLogBytes - logBytes, ctx.clock.now())
+    const room = { bytes: policy.maxLogBytes - logBytes, chunks: policy.maxLogChunks - logSeq }
+    const { kept, bytes, truncated } = withinCap(fresh, room, ctx.clock.now())
     if (kept.length > 0) await store(tx, lease.jobId, lease.token, kept, bytes)
     return { jobId: lease.jobId, reply: { nextSeq: nextSeq + kept.length, truncated } }
   })
@@ -59,21 +60,22 @@ function contiguous(chunks: readonly LogChunk[], nextSeq: number): LogChunk[] {
 
 function withinCap(
   chunks: readonly LogChunk[],
-  room: number,
+  room: { bytes: number; chunks: number },
   now: number,
 ): { kept: LogChunk[]; bytes: number; truncated: boolean } {
   const kept: LogChunk[] = []
   let bytes = 0
   for (const chunk of chunks) {
     const size = Buffer.byteLength(chunk.text)
-    if (bytes + size > room) {
+    // One place stays for the line that tells of the cut.
+    if (bytes + size > room.bytes || kept.length + 1 >= room.chunks) {
       const cut = {
         seq: chunk.seq,
         stream: 'system' as const,
         at: now,
-        text: `The log is longer than ${policy.maxLogBytes} bytes; the rest is not kept.\n`,
+        text: `The log is longer than ${policy.maxLogBytes} bytes or ${policy.maxLogChunks} pieces; the rest is not kept.\n`,
       }
-      return { kept: [...kept, cut], bytes: room, truncated: true }
+      return { kept: [...kept, cut], bytes: room.bytes, truncated: true }
     }
     kept.push(chunk)
     bytes += size

@@ -11,6 +11,10 @@ export const policy = {
   /** Lost workers and failing networks are retried from a budget of their own (requirement C7). */
   maxInfrastructureFailures: 3,
   maxLogBytes: 16 * 1024 * 1024,
+  /** A chunk costs a row however short it is: 64 bytes each fill the log above. */
+  maxLogChunks: 262_144,
+  /** Reports of progress that are kept of a job: two a second, as our worker sends them, for more than an hour. Later ones are shown, not kept. */
+  maxProgressEvents: 10_000,
 } as const
 
 const baseDelayMs = 5000

@@ -21,6 +21,24 @@ async function allOf<T>(page: (cursor?: string) => Promise<{ items: T[]; nextCur
 const why = async (hive: Hive, person: Person, jobId: string) => (await getJob(hive, person, jobId)).waitingFor?.reason
 
 describeHive('reading jobs', (open) => {
+  test('a list says what each job is about without reading its input, which may be 1 MiB long', async () => {
+    await using hive = await open()
+    const ada = await hive.person('ada')
+    const projectId = await hive.project(ada)
+    const bodies: contract.NewJob[] = [
+      { kind: 'ingest', input: { repository, ref: 'main' } },
+      { kind: 'compute', input: { command: ['echo', '🐝'.repeat(200)] } },
+    ]
+    for (const body of bodies)
+      assert.equal((await hive.call(contract.submitJob, { token: ada.token, params: { projectId }, body })).status, 201)
+    await hive.ctx.db.kysely.updateTable('jobs').set({ input: 'no JSON' }).execute()
+    const { body } = await hive.call(contract.listJobs, { token: ada.token, params: { projectId } })
+    assert.deepEqual(
+      body.items.map(({ subject }) => subject),
+      [`echo ${'🐝'.repeat(114)}…`, `${repository} main`],
+    )
+  })
+
   test('a project lists its jobs newest first, each on exactly one page, by state and kind', async () => {
     await using hive = await open()
     const ada = await hive.person('ada')

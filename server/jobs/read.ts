@@ -113,21 +113,13 @@ export async function listQueues(ctx: Context, actor: Actor, query: { limit?: st
   )
 }
 
-const maxSubjectLength = 120
-
-function subjectOf(row: JobRow): string {
-  const input: { repository?: string; ref?: string; command?: string[] } = JSON.parse(row.input)
-  const text = input.command?.join(' ') ?? [input.repository, input.ref].filter((part) => part !== undefined).join(' ')
-  const characters = [...text]
-  return characters.length <= maxSubjectLength ? text : `${characters.slice(0, maxSubjectLength - 1).join('')}…`
-}
-
-export function toJob(row: JobRow): Job {
+/** A job as the wire shows it; its input, which may be long, only where one asks for it. */
+export function toJob(row: Omit<JobRow, 'input'>): Job {
   return {
     id: row.id,
     projectId: row.projectId,
     kind: row.kind as Job['kind'],
-    subject: subjectOf(row),
+    subject: row.subject,
     state: row.state,
     phase: row.phase,
     progress: row.progress,

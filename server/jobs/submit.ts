@@ -8,7 +8,7 @@ import { AppError } from '../platform/errors.ts'
 import { type ProjectAccess, requireProject } from '../projects/projects.ts'
 import { addWaitingShare, ensureQueue, ensureShare, takeQueuePlace } from './counters.ts'
 import { recordEvents } from './events.ts'
-import { requireInput } from './input.ts'
+import { requireInput, subjectOf } from './input.ts'
 import { policy } from './policy.ts'
 import { findJobByKey, insertJob, insertQueued, lockIdempotencyKey } from './queries.ts'
 import { toJob } from './read.ts'
@@ -65,6 +65,7 @@ async function submitIn(
     priority: submission.priority ?? policy.defaultPriority,
     labels: JSON.stringify([...(submission.labels ?? [])].sort()),
     input: JSON.stringify(submission.input),
+    subject: subjectOf(submission),
     submittedByUser: actor.userId,
     submittedByKey: actor.kind === 'key' ? actor.id : null,
     submittedAt: now,

@@ -2,11 +2,13 @@ import assert from 'node:assert/strict'
 import { type ClientRequest, get, type IncomingMessage } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { test } from 'node:test'
+import * as keys from '@hivesync/contracts/api-keys.ts'
 import * as contract from '@hivesync/contracts/jobs.ts'
 import * as projects from '@hivesync/contracts/projects.ts'
 import * as sessions from '@hivesync/contracts/sessions.ts'
 import { describeHive, type Hive, type Person } from '../../test/harness/hive.ts'
 import { complete, log, progress, submitted, take } from '../../test/harness/jobs.ts'
+import { maxStreams } from './watch.ts'
 
 interface ServerEvent {
   id: string
@@ -287,6 +289,42 @@ describeHive('watching a job', (open) => {
     await hive.call(sessions.logOut, { token: ada.token })
     await own.ended
     assert.equal(own.events.at(-1)?.event, 'state')
+  })
+
+  test('the stream of an admin ends when the admin is none any more', async () => {
+    await using hive = await open()
+    const { job, ada } = await queued(hive)
+    const admin = await hive.admin()
+    const reader = await watch(hive, admin, job.id)
+    await reader.until(isState('queued'))
+    await hive.ctx.db.kysely.updateTable('users').set({ adminSince: null }).where('id', '=', admin.userId).execute()
+    hive.ctx.bus.publish('identity')
+    await hive.call(contract.cancelJob, { token: ada.token, params: { jobId: job.id } })
+    await reader.ended
+    assert.deepEqual(
+      reader.events.map(({ event, data }) => [event, data.state]),
+      [['state', 'queued']],
+    )
+  })
+
+  test('a person holds a bounded number of streams open, through keys too, and a closed one makes room', async () => {
+    await using hive = await open()
+    const { ada, job } = await queued(hive)
+    const scopes = ['jobs:read' as const]
+    const key = (await hive.call(keys.createApiKey, { token: ada.token, body: { name: 'ci', scopes } })).body.apiKey
+    const readers = await Promise.all(Array.from({ length: maxStreams }, () => watch(hive, ada, job.id)))
+    for (const reader of readers) assert.equal(reader.response.statusCode, 200)
+    const refused = await hive.call(contract.watchJob, { token: key, params: { jobId: job.id } })
+    assert.deepEqual([refused.status, refused.problem.code], [429, 'rate_limited'])
+    assert.ok(Number(refused.headers['retry-after']) > 0)
+    const eve = await hive.person('eve')
+    assert.equal(
+      (await hive.call(contract.watchJob, { token: eve.token, params: { jobId: job.id } })).problem.code,
+      'job_not_found',
+    )
+    await hive.call(contract.cancelJob, { token: ada.token, params: { jobId: job.id } })
+    await Promise.all(readers.map((reader) => reader.ended))
+    assert.equal((await hive.call(contract.watchJob, { token: key, params: { jobId: job.id } })).status, 200)
   })
 
   test('the stream ends when the access token expires', async () => {

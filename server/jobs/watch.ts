@@ -12,6 +12,8 @@ const slowReaderMs = 30_000
 /** Events of another replica reach us by looking; on one node the bus wakes us first. */
 const lookAgainMs = 1000
 const batch = 200
+/** Streams that one person holds open at once, keys included: each is looked after once a second for as long as it lives. */
+export const maxStreams = 32
 
 interface Cursor {
   event: number
@@ -31,10 +33,9 @@ export async function watchJob(
 ): Promise<FastifyReply> {
   await requireJob(ctx.db.kysely, actor, jobId, 'jobs:read')
   const cursor = readCursor(request.headers['last-event-id'])
+  const leave = enter(ctx, actor)
   reply.hijack()
   const { raw } = reply
-  // A write to a reader that has just gone fails on the stream, where nobody else listens: unheard, it would end the process.
-  raw.on('error', () => raw.destroy())
   raw.writeHead(200, {
     ...plainHeaders(reply),
     'content-type': 'text/event-stream; charset=utf-8',
@@ -42,18 +43,38 @@ export async function watchJob(
   })
   raw.write(': connected\n\n')
   try {
-    await stream(ctx, actor, jobId, cursor, request, reply)
+    await stream(ctx, jobId, cursor, request, reply)
   } catch (error) {
     // The status line is long gone: closing is all that is left to say, and a client that reconnects is told properly.
     if (!(error instanceof AppError)) ctx.log.error({ event: 'stream_failed', requestId: request.id, jobId }, error)
   }
+  leave()
   raw.end()
   return reply
 }
 
+const openStreams = new WeakMap<Context, Map<string, number>>()
+
+/** Counts one more stream of the person, or refuses; the function returned counts it off. */
+function enter(ctx: Context, actor: Actor): () => void {
+  const counts = openStreams.get(ctx) ?? new Map<string, number>()
+  openStreams.set(ctx, counts)
+  const key = actor.userId ?? actor.id ?? ''
+  const count = counts.get(key) ?? 0
+  if (count >= maxStreams) {
+    const detail = `At most ${maxStreams} live streams at once`
+    throw new AppError('rate_limited', {}, { detail, headers: { 'retry-after': '5' } })
+  }
+  counts.set(key, count + 1)
+  return () => {
+    const left = (counts.get(key) ?? 0) - 1
+    if (left > 0) counts.set(key, left)
+    else counts.delete(key)
+  }
+}
+
 async function stream(
   ctx: Context,
-  actor: Actor,
   jobId: string,
   cursor: Cursor,
   request: FastifyRequest,
@@ -67,7 +88,7 @@ async function stream(
       const stamp = news.stamp()
       await request.revalidate()
       // Read before the events: if it is final here, all its events are in what follows.
-      const job = await requireJob(ctx.db.kysely, actor, jobId, 'jobs:read')
+      const job = await requireJob(ctx.db.kysely, request.actor, jobId, 'jobs:read')
       const text = await readNews(ctx, jobId, cursor)
       // The reader may have gone while we read: what is written then is never drained.
       if (news.isOver()) return

@@ -21,8 +21,8 @@ async function loadKey(ctx: Context, secretHash: string) {
     userId: row.userId,
     sessionId: null,
     projectId: row.projectId,
-    // Both, and both live: the scope outlives neither the owner's role nor the key.
-    isAdmin: scopes.includes('admin') && row.adminSince !== null,
+    // Both, and both live: the scope outlives neither the owner's role nor the key. An admin's acts are on the whole: a key bound to one project reaches none.
+    isAdmin: scopes.includes('admin') && row.adminSince !== null && row.projectId === null,
     permissions: grantedBy(scopes),
   }
   return { ...row, identity, mark: { id: row.id, usedAt: row.lastUsedAt } }

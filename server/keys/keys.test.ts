@@ -118,6 +118,16 @@ identitiesOn((open, { dialect, again }) => {
       await bearer.settled()
     })
 
+    test('bound to a project is no admin’s: it reaches that project and nothing of the whole', async () => {
+      const project = (await createProject(root)).body
+      const bound = await keyOf(root, { scopes: ['admin'], projectId: project.id })
+      const bearer = createBearerAuthenticator(hive.ctx)
+      const identity = await bearer(bound.apiKey)
+      assert.equal(identity.isAdmin, false)
+      assert.ok(identity.permissions.has('projects:write'))
+      await bearer.settled()
+    })
+
     test('is nothing that only a session may do, whatever its scopes', async () => {
       const { apiKey, id } = await keyOf(root, { scopes: ['admin', 'write'] })
       const attempts = [

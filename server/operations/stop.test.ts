@@ -108,7 +108,7 @@ describe('SIGTERM', () => {
     const idle = connect({ host: '127.0.0.1', port: Number(new URL(server.url).port) })
     idle.on('error', () => {}) // however it is ended
     const hungUp = once(idle, 'close')
-    idle.write('GET /health HTTP/1.1\r\nHost: hive\r\n\r\n')
+    idle.write('GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n')
     await once(idle, 'data')
     await polling(server.url, things.token)
 

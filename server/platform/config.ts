@@ -150,7 +150,8 @@ function judgeSecrets(config: Config, problems: string[]): void {
   }
 }
 
-function isLoopback(host: string): boolean {
+/** Whether a host, without brackets, is this machine and no other. */
+export function isLoopback(host: string): boolean {
   // Only an address: 127.example.net may lead anywhere.
   return host === 'localhost' || host === '::1' || (isIPv4(host) && host.startsWith('127.'))
 }

@@ -71,10 +71,13 @@ export async function enrolWorker(
   try {
     return await ctx.db.transaction((tx) => enrolIn(ctx, tx, actor, body))
   } catch (error) {
+    const isCopy = isUniqueViolation(error) !== undefined
+    if (!isCopy && !(error instanceof AppError)) throw error
     // The key pair of another worker: a copied key store. Told like a bad token, for the key is not a secret.
-    if (isUniqueViolation(error) !== undefined)
-      throw new AppError('invalid_enrolment_token', { reason: 'public key in use' })
-    throw error
+    const reason = isCopy ? 'public key in use' : 'unknown, used or expired'
+    const act = { action: 'worker.enrolled', outcome: 'refused', details: { reason } } as const
+    await ctx.db.transaction((tx) => recordAudit(ctx, tx, actor, act))
+    throw new AppError('invalid_enrolment_token', { reason })
   }
 }
 

@@ -42,6 +42,14 @@ describeHive('enrolment', (open) => {
     }
     const rows = await hive.ctx.db.kysely.selectFrom('workerEnrolments').selectAll().execute()
     assert.equal(JSON.stringify(rows).includes(used), false)
+    const acts = await hive.ctx.db.kysely
+      .selectFrom('auditEvents')
+      .select(['outcome', 'actorKind', 'details'])
+      .where('action', '=', 'worker.enrolled')
+      .orderBy('id')
+      .execute()
+    const refused = { outcome: 'refused', actorKind: 'nobody', details: '{"reason":"unknown, used or expired"}' }
+    assert.deepEqual(acts.slice(1), Array(5).fill(refused))
     assert.equal(hive.logged.join('').includes(used), false)
   })
 
@@ -80,7 +88,9 @@ describeHive('enrolment', (open) => {
     const worker = await hive.worker()
     const body = { name: 'ci', scopes: ['write' as const] }
     const key = (await hive.call(keys.createApiKey, { token: admin.token, body })).body.apiKey
-    for (const token of [ada.token, key]) {
+    const bound = { name: 'one', scopes: ['admin' as const], projectId: await hive.project(admin) }
+    const ofOneProject = (await hive.call(keys.createApiKey, { token: admin.token, body: bound })).body.apiKey
+    for (const token of [ada.token, key, ofOneProject]) {
       assert.equal((await hive.call(contract.createEnrolment, { token, body: {} })).status, 403)
       for (const endpoint of [contract.drainWorker, contract.revokeWorker])
         assert.equal((await hive.call(endpoint, { token, params: { workerId: worker.id } })).status, 403)

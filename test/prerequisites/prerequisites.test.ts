@@ -1,6 +1,11 @@
 import assert from 'node:assert/strict'
+import { spawnSync } from 'node:child_process'
+import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { test } from 'node:test'
+import { throughPassableFolder } from './passable-checkout.ts'
 import { describeMissing, findMissing, isRequired, listPrerequisites } from './prerequisites.ts'
 
 const fine = { name: 'fine', package: 'a', skips: 'nothing', check: async () => {} }
@@ -47,4 +52,22 @@ test('only CI and an explicit wish make missing prerequisites fail', () => {
   assert.equal(isRequired({ HIVESYNC_TEST_REQUIRE_SERVICES: '1' }), true)
   assert.equal(isRequired({ CI: 'false', HIVESYNC_TEST_REQUIRE_SERVICES: '0' }), false)
   assert.equal(isRequired({}), false)
+})
+
+test('a command finds the checkout where other users can pass to it, when root keeps it in a closed folder', {
+  skip: process.getuid?.() !== 0 && 'only root has jobs that run as other users',
+}, (context) => {
+  const closed = mkdtempSync(join(tmpdir(), 'hivesync-closed-'))
+  context.after(() => rmSync(closed, { recursive: true }))
+  const checkout = join(closed, 'checkout')
+  mkdirSync(checkout, { mode: 0o755 })
+  writeFileSync(join(checkout, 'file'), 'content', { mode: 0o644 })
+  const read = ['setpriv', '--reuid=61000', '--clear-groups', 'cat', join(checkout, 'file')]
+  const [program = '', ...args] = throughPassableFolder(checkout, read)
+  assert.equal(spawnSync('setpriv', read.slice(1)).status, 1)
+  assert.equal(spawnSync(program, args, { encoding: 'utf8' }).stdout, 'content')
+
+  chmodSync(closed, 0o711)
+  const passable = [...throughPassableFolder(checkout, read)]
+  assert.deepEqual(passable, read)
 })

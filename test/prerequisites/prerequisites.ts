@@ -1,4 +1,5 @@
 import { execFile } from 'node:child_process'
+import { access, constants } from 'node:fs/promises'
 import { connect } from 'node:net'
 import { promisify } from 'node:util'
 import pg from 'pg'
@@ -39,6 +40,20 @@ export function listPrerequisites(env: NodeJS.ProcessEnv): Prerequisite[] {
     },
     { name: 'setpriv', package: 'util-linux', skips: 'sandbox', check: () => starts('setpriv', '--version') },
     { name: 'prlimit', package: 'util-linux', skips: 'sandbox', check: () => starts('prlimit', '--version') },
+    { name: 'openssl', package: 'openssl', skips: 'fetching over TLS', check: () => starts('openssl', 'version') },
+    {
+      name: 'python3',
+      package: 'python3',
+      skips: 'system calls that a sandbox refuses',
+      // The system's own, for the tests run it inside a sandbox; python3-minimal has no ctypes.
+      check: () => starts('/usr/bin/python3', '-c', 'import ctypes'),
+    },
+    {
+      name: 'Chromium',
+      package: 'chromium',
+      skips: 'the setup page',
+      check: () => access('/usr/bin/chromium', constants.X_OK),
+    },
     {
       name: 'PostgreSQL',
       package: 'postgresql',

@@ -1,4 +1,4 @@
-import { chmod, mkdtemp, rm } from 'node:fs/promises'
+import { mkdtemp, rm } from 'node:fs/promises'
 import { createServer, type IncomingMessage, type Server } from 'node:http'
 import { connect, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
@@ -68,13 +68,12 @@ interface Tunnels {
  * TLS stays end to end between git and the server. Errors: the folder or socket cannot be made.
  */
 export async function openEgressProxy(options: EgressProxyOptions): Promise<EgressProxy> {
-  const folder = await mkdtemp(join(options.parentFolder ?? tmpdir(), 'hs-egress-')) // 0700
+  const folder = await mkdtemp(join(options.parentFolder ?? tmpdir(), 'hs-egress-')) // 0700: /proc/net/unix tells everybody the path; the sandbox lends it to its job
   const socketPath = join(folder, 'proxy.sock')
   const tunnels: Tunnels = { options, open: new Set(), count: 0, bytes: { down: 0, up: 0 } }
   const server = createProxyServer(tunnels)
   try {
     await listen(server, socketPath)
-    await openToSandboxUser(folder, socketPath)
   } catch (error) {
     server.close()
     await rm(folder, { recursive: true, force: true })
@@ -95,17 +94,6 @@ export async function openEgressProxy(options: EgressProxyOptions): Promise<Egre
       await rm(folder, { recursive: true, force: true })
     },
   }
-}
-
-/**
- * A root worker runs its sandboxes as slot users it does not choose here, so they get search on the randomly named
- * folder (0711, not listable) and may connect (0666): whoever finds the socket gains an encrypted tunnel to the allowed hosts,
- * nothing else. Without root, worker and sandbox are the same user and the folder stays 0700.
- */
-async function openToSandboxUser(folder: string, socketPath: string): Promise<void> {
-  if (process.getuid?.() !== 0) return
-  await chmod(socketPath, 0o666)
-  await chmod(folder, 0o711)
 }
 
 function createProxyServer(tunnels: Tunnels): Server {
@@ -153,6 +141,7 @@ async function serveTunnel(authority: string, client: Duplex, head: Buffer, tunn
       const status = verdict.reason === 'malformed' ? '400 Bad Request' : '403 Forbidden'
       return answer(client, verdict.reason === 'name_not_resolved' ? '502 Bad Gateway' : status)
     }
+    if (client.destroyed) return // nothing would close the connection of a job that has ended meanwhile
     const { host, port } = verdict
     const reached = await connectToOneOf(verdict.addresses, port, options.limits.connectMs, tunnels)
     if (!reached) {

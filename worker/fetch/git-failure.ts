@@ -14,10 +14,8 @@ const rules: readonly (readonly [RegExp, FetchFailureCode, retryable?: boolean])
     /does not appear to be a git repository|not valid: is this a git repository|not a git repository/,
     'repository_not_found',
   ],
-  [
-    /File too large|File size limit exceeded|died of signal 25|pack exceeds maximum allowed size|No space left/,
-    'too_large',
-  ],
+  [/File too large|File size limit exceeded|died of signal 25|pack exceeds maximum allowed size/, 'too_large'],
+  [/No space left/, 'fetch_failed'], // the worker's disk is full, another's may not be: no fault of the repository
   [/Operation too slow|Operation timed out|Timeout was reached|timed out/, 'timeout'],
   [/couldn't find remote ref|no such ref was fetched/, 'ref_not_found'],
   [

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { execFile } from 'node:child_process'
+import { existsSync, statSync } from 'node:fs'
 import { readdir, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
@@ -129,12 +130,20 @@ test('a local repository is read although it belongs to somebody else and has a 
   assert.deepEqual(run.decisions, [])
 })
 
-test('the mirror is closed to other users once the job is over, and nothing else is left', async () => {
+test('the mirror is closed to other users while the job runs and once it is over, and nothing else is left', async () => {
   await using folder = await makeFolder()
   const repository = await makeRepository(join(folder.path, 'a.git'))
   await repository.commitFiles({ a: 'x' })
-  await ingest(folder.path, { repository: `file://${repository.path}` })
   const mirrors = join(folder.path, 'data/mirrors')
+  const modes = new Set<number>()
+  const onProgress = () => {
+    for (const path of [join(mirrors, 'project'), join(mirrors, 'project/repository')]) {
+      if (existsSync(path)) modes.add(statSync(path).mode & 0o777)
+    }
+  }
+  await ingest(folder.path, { repository: `file://${repository.path}`, onProgress })
+  assert.ok(modes.size > 0)
+  for (const mode of modes) assert.equal(mode & 0o067, 0, mode.toString(8))
   assert.deepEqual(await readdir(mirrors), ['project'])
   assert.deepEqual(await readdir(join(mirrors, 'project')), ['repository'])
   assert.equal((await stat(join(mirrors, 'project'))).mode & 0o777, 0o700)

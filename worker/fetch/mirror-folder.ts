@@ -7,13 +7,12 @@ import { withMirrorLock } from './mirror-lock.ts'
  *
  *     <dataDir>/mirrors/                0700, as root 0711 (passable, not listable)
  *       <projectId>.lock
- *       <projectId>/                    0700; as root 0711 only while a sandboxed git works in it
+ *       <projectId>/                    0700; as root 0710 for the one user whose sandboxed git works in it
  *         repository/                   the bare repository, written by git inside the sandbox only
  *         new-XXXXXX/                   a first clone, renamed to `repository` when complete
  *
  * A worker without root has one user for itself and its sandboxes. A root worker's sandboxes run as slot users that change
- * from run to run, so what is in `repository` is writable for everybody (umask 0) and the folder around it is what keeps
- * everybody else out: nothing of another user gets past it except during a run, and then only by knowing the project's id.
+ * from run to run: the sandbox lends each run the repository (sandbox/lend.ts), so nobody else ever gets past `<projectId>`.
  */
 export interface MirrorFolder {
   readonly repository: string
@@ -26,8 +25,8 @@ export interface MirrorFolder {
 }
 
 /**
- * Holds the mirror of a project for `work`, alone on this machine; leftovers of a crash are removed first. The folder is closed
- * again however the work ends. Throws MirrorBusy, and RangeError for a project id that is no plain name.
+ * Holds the mirror of a project for `work`, alone on this machine; leftovers of a crash are removed first. Throws
+ * MirrorBusy, and RangeError for a project id that is no plain name.
  */
 export async function withMirrorFolder<T>(
   options: { dataDir: string; projectId: string; signal?: AbortSignal | undefined },
@@ -43,13 +42,9 @@ export async function withMirrorFolder<T>(
   await chmod(mirrors, isRoot ? 0o711 : 0o700)
   return await withMirrorLock(`${project}.lock`, options.signal, async () => {
     await mkdir(project, { recursive: true, mode: 0o700 })
-    await chmod(project, isRoot ? 0o711 : 0o700)
-    try {
-      await removeLeftovers(project)
-      return await work(openFolder(project))
-    } finally {
-      await chmod(project, 0o700)
-    }
+    await chmod(project, 0o700)
+    await removeLeftovers(project)
+    return await work(openFolder(project))
   })
 }
 
@@ -58,11 +53,7 @@ function openFolder(project: string): MirrorFolder {
   return {
     repository,
     exists: () => isFolder(repository),
-    async prepareNew() {
-      const path = await mkdtemp(join(project, 'new-'))
-      await chmod(path, 0o777)
-      return path
-    },
+    prepareNew: () => mkdtemp(join(project, 'new-')),
     async publish(newPath) {
       await discardFolder(repository)
       await rename(newPath, repository)

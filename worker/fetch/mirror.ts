@@ -119,7 +119,7 @@ async function fetchInto(options: FetchOptions, path: string, wanted: WantedRef,
   ]
   const answer = await runRemote(options, {
     // With SIGXFSZ ignored git says "File too large" where it would die of the file-size limit without a word.
-    command: ['sh', '-c', 'umask 0; trap "" XFSZ; exec "$@"', 'fetch', ...git, ...refspecs],
+    command: ['sh', '-c', 'trap "" XFSZ; exec "$@"', 'fetch', ...git, ...refspecs],
     mounts: [writableMirror(path)],
     limits: gitLimits(settings, {
       wallMs: settings.fetchTimeoutMs,
@@ -143,7 +143,7 @@ const maxPacks = 50
  * Makes an empty folder a bare repository, removes what a killed git left behind (locks would block the next fetch; the project's
  * lock is ours, so nobody holds them), and prints the size, the number of packs and the wanted commit. Exit 3: another repository's.
  */
-const inspectScript = `set -eu; umask 0; cd ${insidePaths.mirror}; export GIT_DIR=${insidePaths.mirror}
+const inspectScript = `set -eu; cd ${insidePaths.mirror}; export GIT_DIR=${insidePaths.mirror}
 if [ ! -e HEAD ]; then git init --quiet --bare . && printf %s "$1" > hivesync-origin; fi
 [ "$(cat hivesync-origin)" = "$1" ] || exit 3
 git rev-parse --git-dir >/dev/null
@@ -168,7 +168,7 @@ async function inspect(options: FetchOptions, path: string, wanted: WantedRef): 
 
 /** One pack of what the refs still reach; what was force-pushed away goes with the old packs. */
 async function repack(options: FetchOptions, path: string): Promise<boolean> {
-  const script = `umask 0; git --git-dir=${insidePaths.mirror} repack -a -d -q`
+  const script = `git --git-dir=${insidePaths.mirror} repack -a -d -q`
   return (await runLocal(options, path, [script, 'repack'])).succeeded
 }
 
@@ -211,7 +211,7 @@ function explain(options: FetchOptions, answer: GitAnswer): FetchFailed {
 }
 
 function writableMirror(path: string): SandboxMount {
-  return { from: path, to: insidePaths.mirror, writable: true }
+  return { from: path, to: insidePaths.mirror, writable: true, lent: true }
 }
 
 function urlInside({ repository }: FetchOptions): string {

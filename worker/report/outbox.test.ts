@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { readdir, stat, writeFile } from 'node:fs/promises'
+import { mkdir, readdir, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import { systemClock } from '../clock.ts'
@@ -89,6 +89,22 @@ test('a busy server is asked again, a refusal for good is logged and ends it', a
   await outbox.drained(never)
   assert.equal(server.requests.length, 4)
   assert.ok(events.some(({ event }) => event === 'completion_refused'))
+})
+
+test('a disk that takes nothing more costs no completion, and a log refused for good neither', async (t) => {
+  const enrolled = await openEnrolled(t)
+  const { server, events } = enrolled
+  const dataDir = await makeTestFolder(t)
+  const outbox = await open(t, enrolled, dataDir)
+  const lease = server.submit('compute', {})
+  const { token, jobId } = lease.claim
+  await mkdir(join(dataDir, 'outbox', `${token}.json.draft`)) // no file can be made under this name
+  server.intercept = (operation) =>
+    operation === 'appendLog' ? { status: 400, body: { code: 'invalid_request' } } : undefined
+  await outbox.put({ token, jobId, completion: { outcome: 'succeeded' }, chunks: [chunk] })
+  await outbox.drained(never)
+  assert.deepEqual([lease.completions, lease.completion?.outcome], [1, 'succeeded'])
+  for (const name of ['completion_not_stored', 'log_refused']) assert.ok(events.some(({ event }) => event === name))
 })
 
 test('half a record and foreign files in the folder are removed, not sent', async (t) => {

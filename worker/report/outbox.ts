@@ -21,7 +21,10 @@ export interface OutboxRecord {
 }
 
 export interface Outbox {
-  /** Once fulfilled the completion survives any crash and will be delivered; `before` runs first and its failure changes nothing. */
+  /**
+   * Once fulfilled the completion survives any crash (the log says so when the disk refused it) and will be delivered;
+   * `before` runs first and its failure changes nothing.
+   */
   put(record: OutboxRecord, before?: () => Promise<void>): Promise<void>
   /** Of completions not acknowledged yet. */
   tokens(): number[]
@@ -63,12 +66,9 @@ export async function openOutbox(options: {
       signal: closing.signal,
       onSetback: (error: unknown) => log.warn('completion_not_sent', { token, jobId, reason: String(error) }),
     }
+    await before?.().catch((error: unknown) => log.error('outbox_failed', { token, jobId }, error))
     try {
-      await before?.()
-      for (let left = record.chunks; left.length > 0; ) {
-        const unsent = left
-        left = (await persist(() => sendLogBatch(client, token, unsent, { signal: closing.signal }), retrying)).left
-      }
+      await deliverLog(record, retrying)
       const { completion } = record
       const call = { signal: closing.signal, timeoutMs: completeTimeoutMs }
       await persist(() => client.completeLease(token, completion, call), retrying)
@@ -80,6 +80,20 @@ export async function openOutbox(options: {
       else log.error('completion_refused', { token, jobId }, error)
     }
     await rm(pathOf(token), { force: true })
+  }
+
+  async function deliverLog(record: OutboxRecord, retrying: Parameters<typeof persist>[1]): Promise<void> {
+    const { token, jobId } = record
+    try {
+      for (let left = record.chunks; left.length > 0; ) {
+        const unsent = left
+        left = (await persist(() => sendLogBatch(client, token, unsent, { signal: closing.signal }), retrying)).left
+      }
+    } catch (error) {
+      if (closing.signal.aborted || isLeaseLost(error)) throw error
+      // Without its completion the job would run again, for the sake of a few lines the server does not want.
+      log.warn('log_refused', { token, jobId, reason: String(error) })
+    }
   }
 
   function start(record: OutboxRecord, before?: () => Promise<void>): void {
@@ -98,7 +112,12 @@ export async function openOutbox(options: {
   }
   return {
     async put(record, before) {
-      await writeDurably(pathOf(record.token), encodeRecord(record, log))
+      try {
+        await writeDurably(pathOf(record.token), encodeRecord(record, log))
+      } catch (error) {
+        // A full disk: most likely the server is there all the same, and only a crash right now loses this end.
+        log.error('completion_not_stored', { token: record.token, jobId: record.jobId }, error)
+      }
       start(record, before)
     },
     tokens: () => [...deliveries.keys()],

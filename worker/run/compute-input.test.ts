@@ -56,6 +56,7 @@ test('everything else outside the contract is refused', () => {
     { command: 'true' },
     { command: [1] },
     { command: ['a\0b'] },
+    { command: Array.from({ length: 200 }, () => 'x'.repeat(8192)) }, // execve would refuse it
     { command, extra: 1 },
     { command, env: { 'A=B': '' } },
     { command, env: { A: 1 } },

@@ -16,6 +16,8 @@ const maxFiles = 100
 const maxFileLength = 262_144
 const maxEnv = 100
 const maxPathLength = 400
+/** execve takes 2 MiB of arguments and environment together (a quarter of an 8 MiB stack); a submitted input has 1 MiB at most. */
+const maxExecBytes = 1_100_000
 
 /**
  * Reads a claimed input again by contracts/job-kinds.ts: the server has checked it, but a worker writes files by these
@@ -26,10 +28,16 @@ export function readComputeInput(input: Readonly<Record<string, unknown>>): Comp
     if (!['command', 'files', 'env', 'limits'].includes(name)) throw new InputInvalid('it has an unknown member')
   }
   const { files, env, limits } = input
+  const command = readCommand(input.command)
+  const given = env === undefined ? {} : readEnv(env)
+  const texts = [...command, ...Object.entries(given).flat()]
+  if (texts.reduce((sum, part) => sum + Buffer.byteLength(part), 0) > maxExecBytes) {
+    throw new InputInvalid('command and env together are too long')
+  }
   return {
-    command: readCommand(input.command),
+    command,
     ...(files !== undefined && { files: readFiles(files) }),
-    ...(env !== undefined && { env: readEnv(env) }),
+    ...(env !== undefined && { env: given }),
     ...(limits !== undefined && { limits: readLimits(limits) }),
   }
 }

@@ -32,6 +32,11 @@ const MASKED = [
   '/proc/timer_list',
   '/proc/sysrq-trigger',
 ]
+/**
+ * The memory of bubblewrap's process 1, which runs as the job's user. Without these covers a job writes it, lifts
+ * its death with the worker and outlives it (tried), past RLIMIT_NPROC too; ptrace and process_vm_writev fall to seccomp.
+ */
+const INIT_MEMORY = ['/proc/1/mem', '/proc/1/task/1/mem']
 
 /** Nothing may be mounted over these: the rules above hold there. */
 const OWN_PLACES = [
@@ -132,7 +137,7 @@ export function bubblewrapOptions(options: {
     places.push('--size', String(place.bytes), '--perms', '1777', '--tmpfs', place.path)
   }
   places.push('--dir', '/job/out')
-  for (const path of MASKED) if (exists(path)) places.push('--ro-bind', '/dev/null', path)
+  for (const path of [...INIT_MEMORY, ...MASKED.filter(exists)]) places.push('--ro-bind', '/dev/null', path)
   for (const name of ['passwd', 'group', 'hosts', 'nsswitch.conf']) {
     places.push('--ro-bind', `${options.etc}/${name}`, `/etc/${name}`)
   }

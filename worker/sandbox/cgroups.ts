@@ -5,6 +5,7 @@ import {
   mkdirSync,
   readdirSync,
   readFileSync,
+  readlinkSync,
   rmdirSync,
   writeFileSync,
 } from 'node:fs'
@@ -37,7 +38,7 @@ export interface CgroupLimits {
 /**
  * Finds where job groups can be made: below the delegated parents when given, else (as root) below the v1 hierarchies'
  * roots. Proves each controller by making a group, setting the limit and reading it back; one that fails is left out.
- * cgroup v2 (`unified`) is not used yet. `name` starts with `hivesync-`; folders of that form left empty are removed.
+ * cgroup v2 (`unified`) is not used yet. `name` is `hivesync-<pid>-<random>`; what dead workers left under such is removed.
  */
 export function openCgroups(
   name: string,
@@ -51,7 +52,7 @@ export function openCgroups(
     const parent = given ?? join(ROOT, controller)
     if (!isWritableV1(parent)) continue
     sweep(parent)
-    const folder = join(parent, name)
+    const folder = join(parent, `${name}-${pidNamespace()}`)
     if (canLimit(controller, folder)) folders[controller] = folder
   }
   const limiting = (['memory', 'pids', 'cpu'] as const).filter((controller) => folders[controller] !== undefined)
@@ -182,17 +183,22 @@ async function removeWithRetries(folder: string): Promise<void> {
 }
 
 /**
- * Removes what a worker that was killed left behind. Its jobs died with it, unless one rewrote its process 1 (the same
- * user's memory) to outlive it: whatever a group of a dead worker still holds is killed.
+ * Removes what a worker that was killed left behind. Its jobs died with it; should one have found a way not to, whatever
+ * a group of a dead worker still holds is killed.
  */
 function sweep(parent: string): void {
   for (const child of listFolders(parent)) {
-    const owner = /^hivesync-(\d+)-/.exec(child)?.[1]
-    if (owner === undefined || existsSync(`/proc/${owner}`)) continue
+    const [, owner, namespace] = /^hivesync-(\d+)-\w{6}-(\d+)$/.exec(child) ?? []
+    if (owner === undefined || namespace !== pidNamespace() || existsSync(`/proc/${owner}`)) continue
     const folder = join(parent, child)
     for (const group of listFolders(folder)) killHeld(join(folder, group))
     removeTree(folder)
   }
+}
+
+/** Containers may share the control groups and yet not each other's processes: elsewhere a pid tells nothing of its worker. */
+function pidNamespace(): string {
+  return readlinkSync('/proc/self/ns/pid').replace(/\D/g, '')
 }
 
 function killHeld(group: string): void {

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { chmodSync, mkdtempSync, rmSync } from 'node:fs'
+import { chmodSync, mkdtempSync, rmSync, statSync } from 'node:fs'
 import { createServer, type Server } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -15,7 +15,6 @@ let socket: string
 const heard: string[] = []
 before(async () => {
   folder = mkdtempSync(join(tmpdir(), 'hivesync-egress-test-'))
-  chmodSync(folder, 0o711)
   socket = join(folder, 'egress.sock')
   // What the worker's proxy is to the sandbox: it answers a line, in upper case, when the other side has finished.
   server = createServer({ allowHalfOpen: true }, (client) => {
@@ -27,7 +26,6 @@ before(async () => {
     })
   })
   await new Promise<void>((resolve) => server.listen(socket, resolve))
-  chmodSync(socket, 0o666)
   sandbox = await openSandbox({ slots: 1 })
 })
 after(async () => {
@@ -91,9 +89,19 @@ for (const options of [{ port: 80, host: '192.0.2.1' }, { port: 53, host: '127.0
   assert.equal(found.output, 'socket\nhidden\nhivesync\n')
 })
 
-test('a socket the job’s user could not open is refused with the way to mend it', async (context) => {
-  if (process.getuid?.() !== 0) return context.skip('needs root: jobs run as this user')
-  chmodSync(socket, 0o600)
-  await assert.rejects(runJob(sandbox, ['true'], { egressSocket: socket }), /chmod 0666/)
-  chmodSync(socket, 0o666)
+test('as root the socket is lent to the job’s user and nobody else, and only out of a closed folder', async (context) => {
+  if (process.getuid?.() !== 0) return context.skip('needs root: else job and worker are one user')
+  const seen: string[] = []
+  await runJob(sandbox, ['echo', 'up'], {
+    egressSocket: socket,
+    onOutput: () => {
+      const { gid, mode } = statSync(folder)
+      seen.push(`${gid} ${(mode & 0o777).toString(8)} ${statSync(socket).uid}`)
+    },
+  })
+  assert.deepEqual(seen, ['61001 710 61001'])
+  assert.equal(statSync(folder).mode & 0o777, 0o700)
+  chmodSync(folder, 0o711)
+  await assert.rejects(runJob(sandbox, ['true'], { egressSocket: socket }), /closed to others/)
+  chmodSync(folder, 0o700)
 })

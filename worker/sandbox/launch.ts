@@ -36,7 +36,8 @@ export interface LaunchedJob {
 /**
  * Spawns the chain with an empty environment (bubblewrap is process 1 inside, its environment readable there) and holds
  * it at a gate: bubblewrap waits for its options on a pipe, so limits can be put on its pid first. `jobFds` are 0, 1, 2
- * and, for an archive, 3; all given descriptors are closed here.
+ * and, for an archive, 3; all given descriptors are closed here, except when it throws (no descriptors left, a command
+ * longer than the kernel takes): then nothing runs and they stay the caller's.
  */
 export function launch(options: {
   chain: readonly [string, ...string[]]
@@ -57,10 +58,11 @@ export function launch(options: {
     detached: true, // its own session: Ctrl-C in the worker's terminal must not end jobs the worker wants to drain
     stdio: [...jobFds, 'pipe', seccompFd, 'pipe'],
   })
-  for (const fd of [...jobFds, seccompFd]) if (typeof fd === 'number') closeSync(fd)
-  const gate = ownEnd(child.stdio[plan.args])
-  const status = ownEnd(child.stdio[plan.status])
   const spawnFailed = new Promise<never>((_, reject) => child.once('error', reject))
+  spawnFailed.catch(() => {}) // whoever waits for `ended` hears it; without descriptors left (EMFILE) the throw below says it
+  const gate = ownEnd(child.stdio?.[plan.args])
+  const status = ownEnd(child.stdio?.[plan.status])
+  for (const fd of [...jobFds, seccompFd]) if (typeof fd === 'number') closeSync(fd)
   const exited = new Promise<{ code: number | null; signal: string | null }>((resolve) => {
     child.once('exit', (code, signal) => resolve({ code, signal }))
   })

@@ -113,6 +113,15 @@ test('with an environment at launch a job reads it from process 1, whatever --cl
   assert.ok((await runWith(command, options, { WORKER_SECRET: 'canary' })).includes('WORKER_SECRET=canary'))
 })
 
+test('without the covers over its memory a job writes process 1, which ties its life to the worker’s', async () => {
+  const command = shell('for f in /proc/1/mem /proc/1/task/1/mem; do (: <> $f) 2>/dev/null && echo $f; done; echo end')
+  const options = optionsFor(command)
+  assert.equal((await runWith(command, options)).trim(), 'end')
+  const at = options.indexOf('/proc/1/mem') - 2
+  const open = await runWith(command, options.toSpliced(at, 6))
+  assert.equal(open.trim(), '/proc/1/mem\n/proc/1/task/1/mem\nend')
+})
+
 test('without --clearenv and --new-session the job has the launcher’s environment and terminal session', async () => {
   const command = shell('env; cut -d" " -f6 /proc/self/stat')
   const options = optionsFor(command)

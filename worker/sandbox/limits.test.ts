@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
-import { existsSync, readdirSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, readlinkSync, rmdirSync, rmSync, symlinkSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
@@ -197,12 +197,46 @@ test('a mount that does not exist is an error of the sandbox, with bubblewrap’
   await assert.rejects(runJob(sandbox, ['true'], { mounts: [{ from: '/nowhere/at/all', to: '/opt/x' }] }), /nowhere/)
 })
 
+test('a command longer than the kernel takes fails that job and leaves the slot to the next', async () => {
+  const own = await openSandbox({ slots: 1 })
+  const openDescriptors = (): number => readdirSync('/proc/self/fd').length
+  const before = openDescriptors()
+  const long = Array.from({ length: 256 }, () => 'x'.repeat(16_384))
+  await assert.rejects(runJob(own, ['true', ...long], { limits: { archiveBytes: 1 } }), /E2BIG/)
+  assert.equal(openDescriptors(), before)
+  assert.equal((await runJob(own, ['echo', 'next'])).output, 'next\n')
+  await own.close()
+})
+
 test('closing ends running jobs as canceled', async () => {
   const own = await openSandbox({ slots: 1 })
   const job = runJob(own, ['sleep', '1000'])
   await own.close()
   assert.equal((await job).receipt.killed, 'canceled')
   await assert.rejects(own.run({ command: ['true'], limits: LIMITS }), /closed/)
+})
+
+test('a link that somebody left under the name of a dead worker’s folder does not keep the sandbox from opening', async () => {
+  const link = join(tmpdir(), `hivesync-${2 ** 22 + 1 + (process.pid % 1000)}-abcdef`)
+  symlinkSync('/etc/hostname', link)
+  try {
+    await (await openSandbox({ slots: 1 })).close()
+    assert.equal(readlinkSync(link), '/etc/hostname')
+  } finally {
+    rmSync(link)
+  }
+})
+
+test('only the control groups of dead workers that this machine’s process ids speak of are removed', {
+  skip: existsSync('/sys/fs/cgroup/pids/tasks') && process.getuid?.() === 0 ? false : 'no control groups to write',
+}, async () => {
+  const gone = 2 ** 22 + 1 // beyond the largest process id (PID_MAX_LIMIT)
+  const own = readlinkSync('/proc/self/ns/pid').replace(/\D/g, '')
+  const folder = (namespace: string): string => `/sys/fs/cgroup/pids/hivesync-${gone}-abcdef-${namespace}`
+  for (const namespace of [own, '1']) mkdirSync(folder(namespace))
+  await (await openSandbox({ slots: 1 })).close()
+  assert.deepEqual([existsSync(folder(own)), existsSync(folder('1'))], [false, true])
+  rmdirSync(folder('1'))
 })
 
 test('a killed worker takes its jobs along, and the next one tidies up after it', async () => {

@@ -8,6 +8,7 @@ export interface Tools {
   readonly setpriv: string
   readonly prlimit: string
   readonly mkfifo: string
+  readonly chown: string
 }
 
 const FOLDERS = ['/usr/bin', '/bin', '/usr/sbin', '/sbin', '/usr/local/bin']
@@ -16,6 +17,7 @@ const PACKAGES: Readonly<Record<keyof Tools, string>> = {
   setpriv: 'util-linux',
   prlimit: 'util-linux',
   mkfifo: 'coreutils',
+  chown: 'coreutils',
 }
 
 /** The command that installs packages on this machine, by the package manager it has. */
@@ -46,10 +48,17 @@ export function requireTools(folders: readonly string[] = FOLDERS): Tools {
   const setpriv = find('setpriv')
   const prlimit = find('prlimit')
   const mkfifo = find('mkfifo')
-  if (bwrap !== undefined && setpriv !== undefined && prlimit !== undefined && mkfifo !== undefined) {
-    return { bwrap, setpriv, prlimit, mkfifo }
+  const chown = find('chown')
+  if (
+    bwrap !== undefined &&
+    setpriv !== undefined &&
+    prlimit !== undefined &&
+    mkfifo !== undefined &&
+    chown !== undefined
+  ) {
+    return { bwrap, setpriv, prlimit, mkfifo, chown }
   }
-  const names = ['bwrap', 'setpriv', 'prlimit', 'mkfifo'] as const
+  const names = ['bwrap', 'setpriv', 'prlimit', 'mkfifo', 'chown'] as const
   const missing = names.filter((name) => find(name) === undefined)
   throw new SandboxUnavailable(
     `The sandbox needs ${missing.join(', ')}, not found on this machine.`,

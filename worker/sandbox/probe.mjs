@@ -64,6 +64,10 @@ attempts(
   'signal host processes',
   plan.hostPids.map((pid) => [`kill ${pid}`, () => process.kill(pid, 0)]),
 )
+attempts(
+  'read or write the memory of process 1',
+  ['/proc/1/mem', '/proc/1/task/1/mem'].flatMap((path) => [open(path, 'r'), open(path, 'r+')]),
+)
 attempts('mount, unmount, chroot', [
   command('mount', '-t', 'tmpfs', 'none', '/tmp'),
   command('mount', '-o', 'remount,rw,bind', '/'),

@@ -1,37 +1,14 @@
-import { openSync, statSync } from 'node:fs'
-import { bubblewrapOptions, INSIDE, requireSafeSpec, writablePlaces } from './bubblewrap.ts'
-import { type CgroupFolders, type JobCgroup, makeJobCgroup } from './cgroups.ts'
-import { descriptorPlan, type LaunchedJob, launch, ProcessSurvived } from './launch.ts'
-import { launchChain, limitedCommand, taskLimit } from './launch-chain.ts'
+import { statSync } from 'node:fs'
+import { requireSafeSpec, writablePlaces } from './bubblewrap.ts'
+import { type JobCgroup, makeJobCgroup } from './cgroups.ts'
+import { type LaunchedJob, ProcessSurvived } from './launch.ts'
+import { taskLimit } from './launch-chain.ts'
+import { launchJob, type Pipes } from './launch-job.ts'
+import { lend } from './lend.ts'
+import type { Machine, SlotRun } from './machine.ts'
 import { type Meter, pump } from './output.ts'
-import { openPipe, type Pipe, type PipeName } from './pipes.ts'
-import type { Tools } from './prerequisites.ts'
 import type { KillReason, SandboxResult, SandboxSpec } from './spec.ts'
-import type { SandboxState } from './state.ts'
 import { type Watch, watch } from './watchdog.ts'
-
-/** What an open sandbox knows about its machine. */
-export interface Machine {
-  readonly tools: Tools
-  readonly state: SandboxState
-  readonly cgroups: CgroupFolders
-  readonly held: ReadonlySet<string>
-  readonly layers: readonly string[]
-  readonly node: string
-  readonly inherited: readonly number[]
-  /** Removals of control groups still under way. */
-  readonly trash: Set<Promise<void>>
-}
-
-export interface SlotRun {
-  spec: SandboxSpec
-  slot: number
-  /** The host user of the job; undefined when the worker may not choose one. */
-  slotUid: number | undefined
-  closing: AbortSignal
-  /** Called when a process outlived its job, so the slot's user and pipes must not be used again. */
-  onUnusable: () => void
-}
 
 /** The launch chain gave up before the command ran; `complaint` is what its program printed. */
 export class LaunchRefused extends Error {
@@ -60,7 +37,26 @@ export async function runInSlot(machine: Machine, run: SlotRun): Promise<Sandbox
   const { spec } = run
   requireSafeSpec(spec)
   if (spec.limits.wallMs > MAX_WALL_MS) throw new RangeError(`sandbox: wallMs is more than ${MAX_WALL_MS}`)
-  if (spec.egressSocket !== undefined) requireConnectable(spec.egressSocket, run.slotUid)
+  if (spec.egressSocket !== undefined) requireSocket(spec.egressSocket)
+  const takeBacks: (() => Promise<void>)[] = []
+  try {
+    for (const path of lentPaths(spec)) {
+      if (run.slotUid !== undefined) takeBacks.push(await lend(machine.tools.chown, path, run.slotUid))
+    }
+    return await runWithLimits(machine, run)
+  } finally {
+    for (const takeBack of takeBacks) await takeBack()
+  }
+}
+
+/** What only the job's own user may touch while it runs. */
+function lentPaths({ mounts = [], egressSocket }: SandboxSpec): string[] {
+  const lent = mounts.filter((mount) => mount.lent === true).map((mount) => mount.from)
+  return egressSocket === undefined ? lent : [...lent, egressSocket]
+}
+
+async function runWithLimits(machine: Machine, run: SlotRun): Promise<SandboxResult> {
+  const { spec } = run
   const signals = [run.closing, ...(spec.signal === undefined ? [] : [spec.signal])]
   if (signals.some((signal) => signal.aborted)) return canceledBeforeStart(machine)
 
@@ -98,8 +94,7 @@ async function superviseJob(
   signals: readonly AbortSignal[],
 ): Promise<SandboxResult> {
   const { limits } = run.spec
-  const pipes = openPipes(machine, run)
-  const job = launchWith(machine, run, tasks, pipes)
+  const { pipes, job } = launchJob(machine, run, tasks)
   let killed: KillReason | null = null
   let failure: { error: unknown } | undefined
   const kill = (reason: KillReason): void => {
@@ -205,56 +200,11 @@ function startFlow(
   }
 }
 
-type Pipes = Partial<Record<PipeName, Pipe>> & Record<'stdout' | 'stderr', Pipe>
-
-function openPipes(machine: Machine, run: SlotRun): Pipes {
-  const open = (name: PipeName): Pipe => openPipe(machine.state.pipes, run.slot, name)
-  return {
-    stdout: open('stdout'),
-    stderr: open('stderr'),
-    ...(run.spec.stdin === undefined ? {} : { stdin: open('stdin') }),
-    ...(run.spec.limits.archiveBytes > 0 ? { archive: open('archive') } : {}),
-  }
-}
-
-function launchWith(machine: Machine, run: SlotRun, tasks: number, pipes: Pipes): LaunchedJob {
-  const { spec, slotUid } = run
-  const { tools, state, node } = machine
-  const plan = descriptorPlan(pipes.archive !== undefined)
-  const lastFd = pipes.archive === undefined ? '2' : '3'
-  const forwarding = [INSIDE.node, INSIDE.forwarder, INSIDE.egress, lastFd]
-  const command = spec.egressSocket === undefined ? spec.command : [...forwarding, ...spec.command]
-  const inside = limitedCommand(tools.prlimit, tasks, command)
-  return launch({
-    chain: launchChain({ tools, limits: spec.limits, slotUid, argsFd: plan.args, command: inside }),
-    bubblewrapOptions: bubblewrapOptions({
-      spec,
-      seccompFd: plan.seccomp,
-      statusFd: plan.status,
-      etc: state.etc,
-      forwarder: { node, script: state.forwarder },
-    }),
-    jobFds: [
-      pipes.stdin?.jobFd ?? 'ignore',
-      pipes.stdout.jobFd,
-      pipes.stderr.jobFd,
-      ...(pipes.archive === undefined ? [] : [pipes.archive.jobFd]),
-    ],
-    seccompFd: openSync(state.seccomp, 'r'),
-    inherited: machine.inherited,
-  })
-}
-
 function canceledBeforeStart(machine: Machine): SandboxResult {
   const nothing = { wallMs: 0, cpuMs: 0, peakMemoryBytes: 0, outputBytes: 0, archiveBytes: 0 }
   return { exitCode: null, signal: null, receipt: { layers: [...machine.layers], ...nothing, killed: 'canceled' } }
 }
 
-/** connect() on a unix socket needs write permission, and the job's user is not the worker's. */
-function requireConnectable(socket: string, slotUid: number | undefined): void {
-  const stat = statSync(socket)
-  if (!stat.isSocket()) throw new RangeError(`sandbox: ${socket} is not a unix socket`)
-  if (slotUid !== undefined && stat.uid !== slotUid && (stat.mode & 0o002) === 0) {
-    throw new RangeError(`sandbox: ${socket} must be writable for uid ${slotUid} (chmod 0666, in a folder it can pass)`)
-  }
+function requireSocket(path: string): void {
+  if (!statSync(path).isSocket()) throw new RangeError(`sandbox: ${path} is not a unix socket`)
 }

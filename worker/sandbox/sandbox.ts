@@ -1,7 +1,8 @@
 import { openCgroups } from './cgroups.ts'
 import { findInheritedDescriptors } from './inherited.ts'
+import type { Machine } from './machine.ts'
 import { explainRefusal, readKernelSwitches, requirePlatform, requireTools } from './prerequisites.ts'
-import { LaunchRefused, type Machine, runInSlot } from './run-job.ts'
+import { LaunchRefused, runInSlot } from './run-job.ts'
 import type { Sandbox, SandboxLimits, SandboxResult, SandboxSpec } from './spec.ts'
 import { makeState } from './state.ts'
 

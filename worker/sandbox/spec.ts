@@ -20,10 +20,12 @@ export interface SandboxLimits {
 }
 
 export interface SandboxMount {
-  /** Host path. As root, every folder above must be passable and the content readable for the slots' users (others). */
+  /** Host path. As root, every folder above must be passable and, unless it is lent, the content readable for others. */
   from: string
   to: string
   writable?: boolean
+  /** As root, give it to the slot's user for the run, see `lend`; else it is not passable or readable for that user. */
+  lent?: boolean
 }
 
 export interface SandboxSpec {
@@ -38,7 +40,7 @@ export interface SandboxSpec {
   limits: SandboxLimits
   /**
    * A unix socket of the worker's filtering proxy, the only way out; inside, 127.0.0.1:8118 forwards to it. Absent: no
-   * way out. As root it must be writable for others (0666) in a folder only its path protects.
+   * way out. It must lie in a closed folder of the worker's own; as root it is lent like a mount.
    */
   egressSocket?: string
   onOutput?: (stream: 'stdout' | 'stderr', chunk: Buffer) => void

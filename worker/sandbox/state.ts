@@ -3,11 +3,11 @@ import {
   closeSync,
   copyFileSync,
   existsSync,
+  lstatSync,
   mkdirSync,
   mkdtempSync,
   readdirSync,
   rmSync,
-  statSync,
   writeFileSync,
 } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -85,8 +85,8 @@ function sweep(): void {
     const folder = join(tmpdir(), name)
     // The pid covers a worker that is just starting; the pipe one whose pid means nothing here.
     if (pid === undefined || existsSync(`/proc/${pid}`)) continue
-    if (statSync(folder, { throwIfNoEntry: false })?.uid !== process.getuid?.() || isOwned(join(folder, 'pipes')))
-      continue
+    const stat = lstatSync(folder, { throwIfNoEntry: false }) // a link in /tmp may be anybody's and lead anywhere
+    if (stat?.isDirectory() !== true || stat.uid !== process.getuid?.() || isOwned(join(folder, 'pipes'))) continue
     rmSync(folder, { recursive: true, force: true })
   }
 }

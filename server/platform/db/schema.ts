@@ -131,6 +131,7 @@ interface Jobs {
   priority: number
   labels: string
   input: string
+  subject: string
   submittedByUser: string | null
   submittedByKey: string | null
   submittedAt: number

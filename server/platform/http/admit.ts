@@ -5,7 +5,13 @@ import { AppError } from '../errors.ts'
 import type { Guard } from './guard.ts'
 
 /** Proves, counts and authorises a request before anything of its body is read; then `request.actor` is who asks. */
-export function admit(guard: Guard, request: FastifyRequest, reply: FastifyReply, done: (error?: Error) => void): void {
+export function admit(
+  guard: Guard,
+  requireHost: (request: FastifyRequest) => void,
+  request: FastifyRequest,
+  reply: FastifyReply,
+  done: (error?: Error) => void,
+): void {
   const { endpoint } = request.routeOptions.config
   if (endpoint === undefined) return done(new Error('a route without a contract was served'))
 
@@ -25,7 +31,7 @@ export function admit(guard: Guard, request: FastifyRequest, reply: FastifyReply
   }
   let pending: Promise<void> | undefined
   try {
-    requireOneHost(request)
+    requireHost(request)
     const identity = guard.authenticate(endpoint, request)
     if (identity instanceof Promise) pending = identity.then(accept)
     else accept(identity)
@@ -55,14 +61,4 @@ function count(
     .header('x-ratelimit-reset', resetSeconds)
   if (!state.allowed)
     throw new AppError('rate_limited', {}, { headers: { 'retry-after': String(Math.max(1, resetSeconds)) } })
-}
-
-/** Refuses a request of HTTP/1.1 that names no host or two (RFC 9112 §3.2): a proxy may have gone by the other one. */
-function requireOneHost({ raw, headers }: FastifyRequest): void {
-  let hosts = 0
-  for (let i = 0; i < raw.rawHeaders.length; i += 2) {
-    const name = raw.rawHeaders[i]
-    if (name?.length === 4 && name.toLowerCase() === 'host') hosts++
-  }
-  if (hosts > 1 || (headers.host === undefined && raw.httpVersion !== '1.0')) throw new AppError('invalid_request')
 }

@@ -9,6 +9,7 @@ import { readBody, requireDigest } from './body.ts'
 import { answerBrokenRequest } from './broken-request.ts'
 import { type Authenticators, createGuard } from './guard.ts'
 import { securityHeaders } from './headers.ts'
+import { createHostRule } from './host.ts'
 import { methodsFor } from './methods.ts'
 import { answerError, sendProblem } from './problems.ts'
 
@@ -77,11 +78,15 @@ export function createHttp(
   const sweeper = setInterval(() => window.sweep(clock.now()), windowMs).unref()
   app.addHook('onClose', async () => clearInterval(sweeper))
   const guard = createGuard(authenticators, window, config.rateScale, clock.now)
+  const requireHost = createHostRule(config)
   app.decorateRequest('actor')
   app.decorateReply('refusal', null)
   app.decorateRequest('revalidate', async function revalidate(this: FastifyRequest) {
     const endpoint = this.routeOptions.config.endpoint
-    if (endpoint !== undefined) guard.authorise(endpoint, await guard.authenticate(endpoint, this))
+    if (endpoint === undefined) return
+    const identity = await guard.authenticate(endpoint, this)
+    this.actor = guard.actor(identity, this.id, this.ip)
+    guard.authorise(endpoint, identity)
   })
 
   const endpoints: Endpoint[] = []
@@ -102,7 +107,7 @@ export function createHttp(
     welcome(request, reply, headers)
     // At once, not after the body has been read for nothing.
     if (request.is404) answerUnknown(request, reply)
-    else admit(guard, request, reply, done)
+    else admit(guard, requireHost, request, reply, done)
   })
 
   app.removeAllContentTypeParsers()

@@ -171,7 +171,7 @@ describe('an address', () => {
     test(`${url.slice(0, 60)} is answered with ${status}, as a problem where it is one`, async () => {
       await using server = await openThings()
       // Over a socket: a client would resolve the dots before it sends them.
-      const reply = await server.exchange(`GET ${url} HTTP/1.1\r\nHost: hive\r\nConnection: close\r\n\r\n`)
+      const reply = await server.exchange(`GET ${url} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n`)
       assert.match(reply, new RegExp(`^HTTP/1.1 ${status} `))
       assert.match(reply, /\r\nx-content-type-options: nosniff\r\n/)
       assert.match(reply, /\r\nx-request-id: /)
@@ -183,7 +183,9 @@ describe('an address', () => {
 test('a method that is not there is 405 with those that are, as a problem', async () => {
   await using server = await openThings()
   for (const method of ['HEAD', 'OPTIONS', 'PUT', 'PATCH', 'TRACE', 'PROPFIND', 'QUERY', 'POST']) {
-    const reply = await server.exchange(`${method} /things/${id} HTTP/1.1\r\nHost: hive\r\nConnection: close\r\n\r\n`)
+    const reply = await server.exchange(
+      `${method} /things/${id} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n`,
+    )
     assert.match(reply, /^HTTP\/1.1 405 /, method)
     assert.match(reply, /\r\nallow: DELETE, GET\r\n/)
     assert.equal(reply.includes('"code":"method_not_allowed"'), method !== 'HEAD')
@@ -214,7 +216,7 @@ describe('a request id', () => {
   test('sent twice is not guessed at', async () => {
     await using server = await openThings()
     const reply = await server.exchange(
-      'GET /nothing HTTP/1.1\r\nHost: hive\r\nX-Request-Id: aaaaaaaa\r\nX-Request-Id: bbbbbbbb\r\nConnection: close\r\n\r\n',
+      'GET /nothing HTTP/1.1\r\nHost: localhost\r\nX-Request-Id: aaaaaaaa\r\nX-Request-Id: bbbbbbbb\r\nConnection: close\r\n\r\n',
     )
     assert.match(reply, /\r\nx-request-id: [0-9a-f-]{36}\r\n/)
   })

@@ -10,7 +10,7 @@ declare module 'fastify' {
   }
   interface FastifyRequest {
     actor: Actor
-    /** Proves the credentials once more: a long-lived reply calls it before each piece, so that a revocation ends it. */
+    /** Proves the credentials once more and renews `actor`: a long-lived reply calls it before each piece, so that a revocation ends it and a lost role counts. */
     revalidate(): Promise<void>
   }
 }
@@ -38,7 +38,7 @@ export function serve<const E extends Endpoint>(
   app.route({
     ...routeOf(endpoint),
     handler: async (request, reply) => {
-      const result = await verb(inputOf<E>(request))
+      const result = await verb(inputOf<E>(request, reply))
       reply.code(endpoint.status)
       return endpoint.reply === null ? reply.send() : result
     },
@@ -51,7 +51,7 @@ export function serveRaw<const E extends Endpoint>(
   endpoint: E,
   handler: (input: Input<E>, request: FastifyRequest, reply: FastifyReply) => Promise<FastifyReply>,
 ): void {
-  app.route({ ...routeOf(endpoint), handler: (request, reply) => handler(inputOf<E>(request), request, reply) })
+  app.route({ ...routeOf(endpoint), handler: (request, reply) => handler(inputOf<E>(request, reply), request, reply) })
 }
 
 function routeOf(endpoint: Endpoint) {
@@ -72,7 +72,7 @@ function routeOf(endpoint: Endpoint) {
 }
 
 // The schemas have judged these values before the verb runs; this is the one place where that proof becomes a type.
-function inputOf<E>(request: FastifyRequest): Input<E> {
+function inputOf<E>(request: FastifyRequest, reply: FastifyReply): Input<E> {
   const key = request.headers['idempotency-key']
   return {
     actor: request.actor,
@@ -82,16 +82,19 @@ function inputOf<E>(request: FastifyRequest): Input<E> {
     idempotencyKey: typeof key === 'string' ? key : undefined,
     userAgent: request.headers['user-agent'],
     get signal() {
-      return hangUpSignal(request)
+      return hangUpSignal(request, reply)
     },
   }
 }
 
 // Made only for the verbs that wait: most requests never ask.
-function hangUpSignal(request: FastifyRequest): AbortSignal {
+function hangUpSignal(request: FastifyRequest, reply: FastifyReply): AbortSignal {
   const controller = new AbortController()
   const { socket } = request.raw
-  if (socket.destroyed) controller.abort()
-  else socket.once('close', () => controller.abort())
+  const abort = (): void => controller.abort()
+  if (socket.destroyed) abort()
+  else socket.once('close', abort)
+  // A worker polls for days on one connection: what each poll left there would add up.
+  reply.raw.once('close', () => socket.off('close', abort))
   return controller.signal
 }

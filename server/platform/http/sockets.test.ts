@@ -1,11 +1,12 @@
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
+import type { Socket } from 'node:net'
 import { describe, test } from 'node:test'
 import { type Endpoint, endpoint } from '@hivesync/contracts/endpoint.ts'
 import { Type } from '@hivesync/contracts/schema.ts'
 import { object } from '@hivesync/contracts/values.ts'
 import { serve } from './serve.ts'
-import { openServer, received, statusesIn, type TestServerOptions } from './test-server.ts'
+import { openServer, received, statusesIn, type TestServer, type TestServerOptions } from './test-server.ts'
 
 const open = {
   summary: '',
@@ -69,7 +70,7 @@ function withThings(options: Partial<TestServerOptions> = {}) {
   }
 }
 
-const host = 'Host: hive\r\n'
+const host = 'Host: localhost\r\n'
 const json = 'Content-Type: application/json\r\n'
 const smuggled = `GET /thing HTTP/1.1\r\n${host}\r\n`
 
@@ -120,11 +121,54 @@ test('a request without a host, or with two, is refused', async () => {
   }
 })
 
+test('in the local profile a request names this machine or the public address: a foreign name led here (DNS rebinding) is refused', async () => {
+  const statusFor = async (server: TestServer, name: string) =>
+    statusesIn(await server.exchange(`GET /thing HTTP/1.1\r\nHost: ${name}\r\nConnection: close\r\n\r\n`))
+  await using local = await withThings({ config: { publicUrl: 'http://hive.example.net:7070' } }).server
+  const own = ['127.0.0.1:7070', 'localhost', 'LOCALHOST:1', '[::1]:7070', 'hive.localhost', 'hive.example.net:7070']
+  for (const name of own) assert.deepEqual(await statusFor(local, name), [200], name)
+  const foreign = [
+    'evil.example',
+    'evil.example:7070',
+    '127.0.0.1.evil.example',
+    'localhost.evil.example',
+    '10.0.0.1',
+    '',
+    '@',
+  ]
+  for (const name of foreign) assert.deepEqual(await statusFor(local, name), [400], name)
+  await using open = await withThings({ config: { profile: 'production' } }).server
+  assert.deepEqual(await statusFor(open, 'any.example'), [200])
+})
+
 test('an expectation that nobody knows is ignored, and answered with our headers', async () => {
   await using server = await withThings().server
   const reply = await server.exchange(`GET /thing HTTP/1.1\r\n${host}Expect: miracles\r\nConnection: close\r\n\r\n`)
   assert.deepEqual(statusesIn(reply), [200])
   assert.match(reply, /\r\nx-frame-options: DENY\r\n/)
+})
+
+test('a wait for news leaves nothing on its connection, on which thousands may follow', async () => {
+  const counts: number[] = []
+  await using server = await openServer({
+    register: (app) =>
+      serve(app, getThing, async ({ signal }) => {
+        assert.equal(signal.aborted, false)
+        return { n: 1 }
+      }),
+  })
+  server.app.server.on('connection', (socket: Socket) => {
+    server.app.server.on('request', () => counts.push(socket.listenerCount('close')))
+  })
+  const socket = await server.connect()
+  for (let i = 0; i < 20; i++) {
+    const answered = once(socket, 'data')
+    socket.write(smuggled)
+    await answered
+  }
+  socket.destroy()
+  assert.equal(counts.length, 20)
+  assert.equal(counts.at(-1), counts[1])
 })
 
 test('requests in one packet are answered in order', async () => {
