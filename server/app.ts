@@ -1,5 +1,6 @@
 import type { FastifyInstance } from 'fastify'
 import { accountRoutes } from './accounts/routes.ts'
+import { createRefusalAudit, type RefusalAudit } from './audit/refusals.ts'
 import { compatRoutes } from './compat/routes.ts'
 import { createDispatcher } from './jobs/jobs.ts'
 import { leaseRoutes } from './jobs/lease-routes.ts'
@@ -8,6 +9,7 @@ import { createBearerAuthenticator } from './keys/keys.ts'
 import { keyRoutes } from './keys/routes.ts'
 import { operationRoutes } from './operations/routes.ts'
 import type { Context } from './platform/context.ts'
+import { partialAddress } from './platform/http/client-address.ts'
 import { createHttp } from './platform/http/http.ts'
 import { projectRoutes } from './projects/routes.ts'
 import { searchRoutes } from './search/routes.ts'
@@ -16,10 +18,24 @@ import { workerRoutes } from './workers/routes.ts'
 import { createWorkerAuthenticator } from './workers/workers.ts'
 
 /** The control plane's table of contents: every noun and its operations. */
-export function createApp(ctx: Context): FastifyInstance {
+export function createApp(ctx: Context, refusals: RefusalAudit = createRefusalAudit(ctx)): FastifyInstance {
   const bearer = createBearerAuthenticator(ctx)
   const dispatcher = createDispatcher(ctx)
   const app = createHttp(ctx, { bearer, worker: createWorkerAuthenticator(ctx) })
+
+  app.addHook('onResponse', (request, reply, done) => {
+    const endpoint = request.routeOptions.config.endpoint
+    // Refused logins and the like are public operations, and audited by their verbs.
+    if (reply.refusal !== null && reply.statusCode === 401 && endpoint !== undefined && endpoint.access !== 'public') {
+      refusals.note({
+        operation: endpoint.name,
+        code: reply.refusal.code,
+        ip: partialAddress(request.ip),
+        requestId: request.id,
+      })
+    }
+    done()
+  })
 
   operationRoutes(app, ctx)
   accountRoutes(app, ctx)
@@ -37,6 +53,9 @@ export function createApp(ctx: Context): FastifyInstance {
     dispatcher.close()
     ctx.bus.publish('stopping')
   })
-  app.addHook('onClose', () => bearer.settled())
+  app.addHook('onClose', async () => {
+    await bearer.settled()
+    await refusals.settled()
+  })
   return app
 }

@@ -16,6 +16,7 @@ import { signRequest } from '@hivesync/protocol/signature.ts'
 import type { FastifyInstance, InjectOptions, LightMyRequestResponse } from 'fastify'
 import { ensureSetupToken, setPasswordHasher } from '../../server/accounts/accounts.ts'
 import { createApp } from '../../server/app.ts'
+import { createRefusalAudit, type RefusalAudit } from '../../server/audit/refusals.ts'
 import { createBus } from '../../server/platform/bus.ts'
 import type { Clock } from '../../server/platform/clock.ts'
 import { type Config, parseConfig } from '../../server/platform/config.ts'
@@ -73,6 +74,7 @@ export interface Hive extends AsyncDisposable {
   readonly ctx: Context
   readonly app: FastifyInstance
   readonly clock: TestClock
+  readonly refusals: RefusalAudit
   /** Every log line so far, as text. */
   readonly logged: string[]
   call<const E extends Endpoint>(endpoint: E, options?: CallOptions<E>): Promise<Reply<E>>
@@ -139,20 +141,22 @@ async function openHive(databaseUrl: string, options: OpenOptions = {}): Promise
       cost: { memoryCost: 8, timeCost: 1, parallelism: 1 },
     }),
   )
-  const app = createApp(ctx)
+  const refusals = createRefusalAudit(ctx)
+  const app = createApp(ctx, refusals)
   await app.ready()
-  return createHive({ ctx, app, clock, logged, db, dataDir })
+  return createHive({ ctx, app, refusals, clock, logged, db, dataDir })
 }
 
 function createHive(parts: {
   ctx: Context
   app: FastifyInstance
+  refusals: RefusalAudit
   clock: TestClock
   logged: string[]
   db: Database
   dataDir: string
 }): Hive {
-  const { ctx, app, clock, logged, db, dataDir } = parts
+  const { ctx, app, refusals, clock, logged, db, dataDir } = parts
   const people = new Map<string, Promise<Person>>()
   let setup: Promise<Person> | undefined
 
@@ -175,6 +179,7 @@ function createHive(parts: {
     ctx,
     app,
     clock,
+    refusals,
     logged,
     call,
     inject: async (options) => app.inject(options),

@@ -2,8 +2,8 @@ import { spawnSync } from 'node:child_process'
 import { statSync } from 'node:fs'
 import { dirname } from 'node:path'
 
-/** Where the checkout is seen; in the mount namespace of the command only. */
-const view = '/run/hivesync-test'
+/** Where the checkout is seen, in the mount namespace of the command only: a folder for this in every file system hierarchy, so that none is left behind. */
+const view = '/mnt'
 
 /**
  * The command, to be run in the checkout, in such a way that other users can pass to the checkout: root's jobs run as users of their own, and
@@ -14,7 +14,7 @@ export function throughPassableFolder(checkout: string, command: readonly string
   const inView = command.map((part) =>
     part.startsWith(`${checkout}/`) ? `${view}${part.slice(checkout.length)}` : part,
   )
-  const script = 'mkdir -p "$1" && mount --bind "$2" "$1" && cd "$1" && shift 2 && exec "$@"'
+  const script = 'mount --bind "$2" "$1" && cd "$1" && shift 2 && exec "$@"'
   return [
     'unshare',
     '--mount',
