@@ -3,10 +3,11 @@ import { spawn } from 'node:child_process'
 import { globSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
 import { join } from 'node:path'
+import { throughPassableFolder } from './prerequisites/passable-checkout.ts'
 import { describeMissing, findMissing, isRequired, listPrerequisites } from './prerequisites/prerequisites.ts'
 
 const rootDirectory = join(import.meta.dirname, '..')
-const testRoots = ['contracts', 'protocol', 'sdk', 'server', 'worker', 'cli', 'bin', 'test']
+const testRoots = ['contracts', 'protocol', 'sdk', 'server', 'start', 'worker', 'cli', 'bin', 'test']
 const testTimeoutMs = 600_000 // a file that hangs fails by name instead of holding the run forever
 
 /** Test files under the given files and folders, each once. */
@@ -31,22 +32,20 @@ if (files.length === 0) {
 const isComplete = await checkPrerequisites()
 if (!isComplete && isRequired(process.env)) process.exit(1)
 
-const runner = spawn(
+const [program = '', ...args] = throughPassableFolder(rootDirectory, [
   process.execPath,
-  [
-    '--test',
-    '--test-reporter=spec',
-    `--test-concurrency=${Math.max(2, availableParallelism() - 1)}`,
-    `--test-timeout=${testTimeoutMs}`,
-    ...files,
-  ],
-  {
-    cwd: rootDirectory,
-    stdio: 'inherit',
-    // The suites themselves must not skip what was found above and is gone now.
-    env: { ...process.env, ...(isRequired(process.env) ? { HIVESYNC_TEST_REQUIRE_SERVICES: '1' } : {}) },
-  },
-)
+  '--test',
+  '--test-reporter=spec',
+  `--test-concurrency=${Math.max(2, availableParallelism() - 1)}`,
+  `--test-timeout=${testTimeoutMs}`,
+  ...files,
+])
+const runner = spawn(program, args, {
+  cwd: rootDirectory,
+  stdio: 'inherit',
+  // The suites themselves must not skip what was found above and is gone now.
+  env: { ...process.env, ...(isRequired(process.env) ? { HIVESYNC_TEST_REQUIRE_SERVICES: '1' } : {}) },
+})
 // Ctrl-C reaches the whole group; the runner is to report before this process ends.
 process.on('SIGINT', () => {})
 process.on('SIGTERM', () => runner.kill('SIGTERM'))
