@@ -14,8 +14,8 @@ export interface Wire {
 
 /**
  * Keep-alive connections to one server on this machine, one request at a time on each. Written for load: node:http's client costs more CPU
- * than the server under test, and on two cores would be what is measured. Understands what our servers send, Content-Length bodies,
- * and throws at anything else.
+ * than the server under test, and on two cores would be what is measured. Understands what the servers measured here send, bodies with a
+ * Content-Length or in chunks, and throws at anything else.
  */
 export interface Client {
   send(wire: Wire): Promise<Answer>
@@ -101,12 +101,30 @@ function parseAnswer(bytes: Buffer): Answer | Error | undefined {
   if (end < 0) return undefined
   const head = bytes.toString('latin1', 0, end)
   const status = Number(/^HTTP\/1\.1 (\d{3}) /.exec(head)?.[1])
+  const from = end + 4
+  if (/\r\ntransfer-encoding: chunked/i.test(head)) return parseChunks(status, bytes, from)
   const length = status === 204 ? 0 : Number(/\r\ncontent-length: (\d+)/i.exec(head)?.[1])
   if (Number.isNaN(status + length)) return new Error(`an answer this client cannot read: ${head.slice(0, 200)}`)
-  const from = end + 4
   if (bytes.length < from + length) return undefined
   if (bytes.length > from + length) return new Error('more bytes than one answer')
   return { status, body: bytes.toString('utf8', from, from + length) }
+}
+
+/** A body in chunks (RFC 9112 §7.1) without trailers. */
+function parseChunks(status: number, bytes: Buffer, start: number): Answer | Error | undefined {
+  const parts: Buffer[] = []
+  for (let at = start; ; ) {
+    const lineEnd = bytes.indexOf('\r\n', at)
+    if (lineEnd < 0) return undefined
+    const size = Number.parseInt(bytes.toString('latin1', at, lineEnd), 16)
+    if (Number.isNaN(size)) return new Error('a chunk without a size')
+    const from = lineEnd + 2
+    at = from + size + 2
+    if (bytes.length < at) return undefined
+    if (size > 0) parts.push(bytes.subarray(from, from + size))
+    else if (bytes.length > at) return new Error('more bytes than one answer')
+    else return { status, body: Buffer.concat(parts).toString() }
+  }
 }
 
 /** The JSON of an answer with the agreed status; throws with what the server said instead. */

@@ -6,7 +6,7 @@ import { type BenchOptions, median, medianRatio, type Report, spread, times, typ
 import { measureRounds } from './rounds.ts'
 import { makeFolder, profiling, signInAdmin, startServer } from './server.ts'
 
-const rounds = 7
+const usualRounds = 7
 const mostStartMs = 400
 const mostServerMegabytes = 110
 const mostWorkerMegabytes = 80
@@ -18,13 +18,12 @@ const labels = {
   bare: 'a bare Fastify route',
   uncached: 'the server, no compile cache',
   shipped: 'the server as it ships',
-  warm: 'the server, warm compile cache',
-  first: 'the server as it ships, on an empty data folder',
+  first: 'the server as it ships, its first start',
 }
 type Name = keyof typeof labels
 
 /** P11: from spawn to the line that says it listens, and what both processes hold when nothing happens. */
-export async function measure({ profileDir }: BenchOptions): Promise<Report> {
+export async function measure({ profileDir, rounds }: BenchOptions): Promise<Report> {
   await using cleanup = new AsyncDisposableStack()
   const folder = await makeFolder()
   cleanup.defer(folder.remove)
@@ -35,13 +34,12 @@ export async function measure({ profileDir }: BenchOptions): Promise<Report> {
     await server.stop()
     return server.startedInMs
   }
-  const cache = { NODE_COMPILE_CACHE: join(folder.path, 'cache') }
-  const samples = await measureRounds<Name, number>(rounds, {
+  const samples = await measureRounds<Name, number>(rounds ?? usualRounds, {
     node: () => startScript(['--eval', `console.log('{"event":"listening"}'); process.stdin.resume()`]),
     bare: () => startScript(['bench/bare-fastify.ts']),
     uncached: () => start(used, { NODE_DISABLE_COMPILE_CACHE: '1' }),
+    // Its compile cache is warm: the round that is not counted has filled it.
     shipped: () => start(used, {}),
-    warm: () => start(used, cache),
     first: async () => start(await mkdtemp(join(folder.path, 'new-')), {}),
   })
   if (profileDir !== undefined) await start(used, {}, profiling(profileDir, 'p11-server'))
@@ -62,7 +60,7 @@ interface Idle {
   worker: number
 }
 
-/** The real server and a real worker, connected and without work. */
+/** The real server and a real worker, connected and without work, both with a warm compile cache as after any start but the first. */
 async function measureIdle(folder: string, profileDir: string | undefined): Promise<Idle> {
   await using cleanup = new AsyncDisposableStack()
   const server = await startServer({ folder: join(folder, 'used') })
@@ -77,17 +75,20 @@ async function measureIdle(folder: string, profileDir: string | undefined): Prom
     createEnrolment.status,
   )
   api.client.close()
-  const args = [...profiling(profileDir, 'p11-worker'), join('start', 'worker-process.ts')]
-  const worker = await startNode(args, 'worker_ready', {
-    stdio: ['ignore', 'pipe', 'inherit', 'ipc'],
-    env: {
-      ...plainEnvironment,
-      HIVESYNC_WORKER_SERVER: fresh.url,
-      HIVESYNC_WORKER_DATA: join(folder, 'worker'),
-      HIVESYNC_WORKER_TOKEN: enrolmentToken,
-      HIVESYNC_WORKER_SLOTS: '1',
-    },
-  })
+  const startWorker = (nodeOptions: readonly string[]) =>
+    startNode([...nodeOptions, join('start', 'worker-process.ts')], 'worker_ready', {
+      stdio: ['ignore', 'pipe', 'inherit', 'ipc'],
+      env: {
+        ...plainEnvironment,
+        NODE_COMPILE_CACHE: join(folder, 'worker', 'cache'),
+        HIVESYNC_WORKER_SERVER: fresh.url,
+        HIVESYNC_WORKER_DATA: join(folder, 'worker'),
+        HIVESYNC_WORKER_TOKEN: enrolmentToken,
+        HIVESYNC_WORKER_SLOTS: '1',
+      },
+    })
+  await stopProcess((await startWorker([])).child)
+  const worker = await startWorker(profiling(profileDir, 'p11-worker'))
   cleanup.defer(() => stopProcess(worker.child))
   await new Promise((resolve) => setTimeout(resolve, settleMs))
   return { server: memoryOf(server.pid).rss, worker: memoryOf(worker.pid).rss }
@@ -101,7 +102,7 @@ function report(samples: Record<Name, number[]>, idle: Idle): Report {
     spread(samples[name], ms),
     times(medianRatio(samples[name], samples.node)),
   ])
-  const warmMs = median(samples.warm)
+  const shippedMs = median(samples.shipped)
   const held = (what: string, megabytes: number, most: number): Verdict => ({
     claim: 'P11',
     text: `an idle ${what} holds ${megabytes.toFixed(0)} MB (less than ${most})`,
@@ -114,12 +115,14 @@ function report(samples: Record<Name, number[]>, idle: Idle): Report {
     verdicts: [
       {
         claim: 'P11',
-        text: `listening after ${ms(warmMs)} ms with a warm compile cache (less than ${mostStartMs})`,
-        holds: warmMs < mostStartMs,
+        text: `listening after ${ms(shippedMs)} ms with a warm compile cache (less than ${mostStartMs})`,
+        holds: shippedMs < mostStartMs,
       },
       held('server', idle.server, mostServerMegabytes),
       held('worker, connected', idle.worker, mostWorkerMegabytes),
     ],
-    notes: [`${rounds} rounds, medians; SQLite; memory is the resident set ${settleMs / 1000} s after the start.`],
+    notes: [
+      `${samples.node.length} rounds, medians; SQLite; memory is the resident set ${settleMs / 1000} s after the start.`,
+    ],
   }
 }

@@ -1,12 +1,21 @@
 import { createPostgres, findPostgres } from './databases.ts'
 import { type JobSystem, openHiveSync } from './hivesync-jobs.ts'
 import { openGraphileWorker, openPgBoss } from './other-queues.ts'
-import { type BenchOptions, median, medianRatio, type Report, spread, times, type Verdict, whole } from './report.ts'
+import {
+  type BenchOptions,
+  median,
+  medianRatio,
+  paceOf,
+  type Report,
+  spread,
+  times,
+  type Verdict,
+  whole,
+} from './report.ts'
 import { keepInFlight, measureRounds } from './rounds.ts'
 
 const inFlight = 32
-const sliceMs = 2000
-const rounds = 5
+const usualPace = { rounds: 5, sliceMs: 2000 }
 
 interface Sample {
   perSecond: number
@@ -22,7 +31,8 @@ const labels = {
 }
 
 /** P3: jobs through their whole life per second. Each system has a database of its own; they take turns. */
-export async function measure({ profileDir }: BenchOptions): Promise<Report> {
+export async function measure({ profileDir, ...asked }: BenchOptions): Promise<Report> {
+  const { rounds, sliceMs } = paceOf(asked, usualPace)
   await using cleanup = new AsyncDisposableStack()
   const systems: Partial<Record<Name, JobSystem>> = {
     embedded: cleanup.use(await openHiveSync(inFlight, { name: 'embedded', profileDir })),
@@ -45,7 +55,7 @@ export async function measure({ profileDir }: BenchOptions): Promise<Report> {
     entries.map(([name, system]) => [
       name,
       async () => {
-        const { sample, count } = await measureSlice(system)
+        const { sample, count } = await measureSlice(system, sliceMs)
         lives.set(name, (lives.get(name) ?? 0) + count)
         return sample
       },
@@ -53,10 +63,10 @@ export async function measure({ profileDir }: BenchOptions): Promise<Report> {
   ) as Record<Name, () => Promise<Sample>>
   const samples: Partial<Record<Name, Sample[]>> = await measureRounds(rounds, variants)
   for (const [name, system] of entries) await system.verify?.(lives.get(name) ?? 0)
-  return report(samples)
+  return report(samples, `${rounds} rounds of ${sliceMs} ms each, medians`)
 }
 
-async function measureSlice(system: JobSystem): Promise<{ sample: Sample; count: number }> {
+async function measureSlice(system: JobSystem, sliceMs: number): Promise<{ sample: Sample; count: number }> {
   const cpuBefore = system.cpuMs?.() ?? null
   const { count, elapsedMs } = await keepInFlight(inFlight, sliceMs, () => system.live())
   const cpuMs = cpuBefore === null ? null : (system.cpuMs?.() ?? 0) - cpuBefore
@@ -66,7 +76,7 @@ async function measureSlice(system: JobSystem): Promise<{ sample: Sample; count:
   }
 }
 
-function report(samples: Partial<Record<Name, Sample[]>>): Report {
+function report(samples: Partial<Record<Name, Sample[]>>, pace: string): Report {
   const rates = (name: Name): number[] | undefined => samples[name]?.map(({ perSecond }) => perSecond)
   const ratioOf = (name: Name, other: Name): number | null => {
     const [mine, theirs] = [rates(name), rates(other)]
@@ -102,7 +112,7 @@ function report(samples: Partial<Record<Name, Sample[]>>): Report {
       { claim: 'P3', text: 'BullMQ on Redis with fsync beside, which is not installed here', holds: null },
     ],
     notes: [
-      `submit → claim by long poll → start → complete, every worker request signed; ${rounds} rounds of ${sliceMs} ms each, medians.`,
+      `submit → claim by long poll → start → complete, every worker request signed; ${pace}.`,
       'Checked afterwards: as many jobs and attempts succeeded in the database as were counted here, none left over.',
     ],
   }

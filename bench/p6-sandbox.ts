@@ -4,10 +4,10 @@ import { openSandbox, type SandboxOptions } from '../worker/sandbox/sandbox.ts'
 import type { Sandbox, SandboxLimits } from '../worker/sandbox/spec.ts'
 import { SandboxUnavailable } from '../worker/sandbox/unavailable.ts'
 import { descendantsOf, memoryOf, programOf } from './processes.ts'
-import { median, medianRatio, type Report, spread, times } from './report.ts'
+import { type BenchOptions, median, medianRatio, type Report, spread, times } from './report.ts'
 import { measureRounds } from './rounds.ts'
 
-const rounds = 100
+const usualRounds = 100
 const most = 1.5
 const mostMegabytes = 10
 const mebibyte = 1024 * 1024
@@ -25,7 +25,7 @@ const limits: SandboxLimits = {
 }
 
 /** P6: what the sandbox costs beside bubblewrap alone, both spawned from this process. */
-export async function measure(): Promise<Report> {
+export async function measure({ rounds }: BenchOptions): Promise<Report> {
   await using cleanup = new AsyncDisposableStack()
   const open = async (options: Partial<SandboxOptions>): Promise<Sandbox> => {
     const sandbox = await openSandbox({ slots: 1, ...options })
@@ -41,7 +41,7 @@ export async function measure(): Promise<Report> {
     if (!(error instanceof SandboxUnavailable)) throw error
     return unavailable(error.reason)
   }
-  const samples = await measureRounds(rounds, {
+  const samples = await measureRounds(rounds ?? usualRounds, {
     plain: () => timed(() => spawnTrue('true', [])),
     bare: () => timed(() => spawnTrue('bwrap', ['--unshare-all', '--ro-bind', '/', '/', 'true'])),
     sandbox: () => timed(() => runTrue(sandbox)),
@@ -131,7 +131,7 @@ function report(
         holds: memory.rss <= mostMegabytes,
       },
     ],
-    notes: [`${rounds} rounds, medians. Layers here: ${layers.join(', ')}.`],
+    notes: [`${samples.bare.length} rounds, medians. Layers here: ${layers.join(', ')}.`],
   }
 }
 

@@ -83,6 +83,21 @@ export async function startNode(args: readonly string[], event: string, options:
   }
 }
 
+/** Sends a process of ours a message and waits for the next one from it; throws when it ends instead. One question at a time. */
+export async function ask<Answer>(child: ChildProcess, question: object): Promise<Answer> {
+  const answered = Promise.withResolvers<Answer>()
+  const onMessage = (message: unknown): void => answered.resolve(message as Answer)
+  const onExit = (code: number | null): void =>
+    answered.reject(new Error(`the process ended with ${code} instead of an answer`))
+  child.once('message', onMessage).once('exit', onExit)
+  try {
+    child.send(question)
+    return await answered.promise
+  } finally {
+    child.off('message', onMessage).off('exit', onExit)
+  }
+}
+
 /** Ends a process of ours by SIGTERM, or SIGKILL when it takes too long; resolves when it is gone. */
 export async function stopProcess(child: ChildProcess): Promise<void> {
   if (child.exitCode !== null || child.signalCode !== null) return

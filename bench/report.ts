@@ -16,6 +16,20 @@ export interface Report {
 export interface BenchOptions {
   /** Where the server processes write V8 CPU profiles; they run slower while they do. */
   profileDir: string | undefined
+  /** Rounds instead of the bench's own number: a few to try it out, more for a verdict one can trust. */
+  rounds: number | undefined
+  /** How long each variant runs in a round, where the bench runs for a time. */
+  sliceMs: number | undefined
+}
+
+export interface Pace {
+  rounds: number
+  sliceMs: number
+}
+
+/** What was asked for, and the bench's own pace where nothing was. */
+export function paceOf(asked: Partial<Pace>, usual: Pace): Pace {
+  return { rounds: asked.rounds ?? usual.rounds, sliceMs: asked.sliceMs ?? usual.sliceMs }
 }
 
 /** The middle value, of an even count the mean of the middle two; throws on an empty list. */
@@ -25,6 +39,13 @@ export function median(values: readonly number[]): number {
   const high = sorted[Math.floor(sorted.length / 2)]
   if (low === undefined || high === undefined) throw new RangeError('the median of nothing')
   return (low + high) / 2
+}
+
+/** The value that the share of all values does not exceed, by nearest rank; throws on an empty list. */
+export function quantile(values: readonly number[], share: number): number {
+  const found = [...values].sort((a, b) => a - b)[Math.ceil(values.length * share) - 1]
+  if (found === undefined) throw new RangeError('a quantile of nothing')
+  return found
 }
 
 /** Median of the ratios within each round: what slows the machine for a moment slows both sides of the same round. */

@@ -1,4 +1,4 @@
-// `npm run bench [-- P1 P3 … --check --profile=FOLDER]`: side-by-side measurements, one file per claim of the quality goals.
+// `npm run bench [-- P1 P3 … --check --rounds=N --seconds=N --profile=FOLDER]`: side-by-side measurements, one file per claim of the quality goals.
 import { availableParallelism, cpus } from 'node:os'
 import { resolve } from 'node:path'
 import { parseArgs } from 'node:util'
@@ -11,31 +11,51 @@ const benches: Readonly<Record<string, () => Promise<{ measure: Measure }>>> = {
   P1: () => import('./p1-authenticated-read.ts'),
   P3: () => import('./p3-job-life.ts'),
   P6: () => import('./p6-sandbox.ts'),
+  P7: () => import('./p7-login.ts'),
   P11: () => import('./p11-start.ts'),
+  T1: () => import('./enumeration-timing.ts'),
 }
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
-  options: { check: { type: 'boolean', default: false }, profile: { type: 'string' } },
+  options: {
+    check: { type: 'boolean', default: false },
+    rounds: { type: 'string' },
+    seconds: { type: 'string' },
+    profile: { type: 'string' },
+  },
 })
 const unknown = positionals.filter((name) => !(name in benches))
-if (unknown.length > 0) {
+const options: BenchOptions = {
+  profileDir: values.profile === undefined ? undefined : resolve(values.profile),
+  rounds: values.rounds === undefined ? undefined : Number(values.rounds),
+  sliceMs: values.seconds === undefined ? undefined : Math.round(Number(values.seconds) * 1000),
+}
+if (!isCount(options.rounds) || !isCount(options.sliceMs)) {
+  process.stderr.write(
+    '--rounds takes a whole number from 1, --seconds a number of seconds of at least a thousandth.\n',
+  )
+  process.exitCode = 64
+} else if (unknown.length > 0) {
   process.stderr.write(`There is no bench ${unknown.join(', ')}; there are ${Object.keys(benches).join(', ')}.\n`)
   process.exitCode = 64
 } else {
   process.exitCode = await run(positionals.length > 0 ? positionals : Object.keys(benches))
 }
 
+function isCount(value: number | undefined): boolean {
+  return value === undefined || (Number.isInteger(value) && value >= 1)
+}
+
 /** 1 with `--check` when a claim fails. What could not be measured here is said, and fails nothing. */
 async function run(names: readonly string[]): Promise<number> {
   const startedAt = performance.now()
   process.stdout.write(`${await describeMachine()}\n`)
-  const profileDir = values.profile === undefined ? undefined : resolve(values.profile)
   const failed: string[] = []
   for (const name of names) {
     const bench = await benches[name]?.()
     if (bench === undefined) continue
-    const report = await bench.measure({ profileDir })
+    const report = await bench.measure(options)
     process.stdout.write(`\n${formatReport(report)}\n`)
     for (const { claim, text, holds } of report.verdicts) if (holds === false) failed.push(`${claim}: ${text}`)
   }

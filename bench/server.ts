@@ -2,10 +2,10 @@ import { closeSync, openSync, readFileSync } from 'node:fs'
 import { chmod, mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { setUp } from '@hivesync/contracts/accounts.ts'
+import { register, setUp } from '@hivesync/contracts/accounts.ts'
 import { getHealth } from '@hivesync/contracts/service.ts'
 import { type Login, logIn } from '@hivesync/contracts/sessions.ts'
-import { type Client, openClient, readAnswer } from './connection.ts'
+import { type Client, encodeRequest, openClient, readAnswer } from './connection.ts'
 import { plainEnvironment, startNode, stopProcess } from './processes.ts'
 
 export interface BenchServer {
@@ -28,7 +28,8 @@ export interface StartOptions {
 
 /** Any text of 32 characters that does not look like a placeholder; only this run's server knows it. */
 const setupToken = 'mQ7vZ2kL9xT4wB8nR3cY6hJ1gD5fS0pA'
-const password = 'correct horse battery staple'
+export const password = 'violet amber wings hum at dusk'
+const registeredAtOnce = 4
 
 /** A folder of its own that a worker's jobs, which run as other users, can pass through. */
 export async function makeFolder(): Promise<{ path: string; remove(): Promise<void> }> {
@@ -37,7 +38,10 @@ export async function makeFolder(): Promise<{ path: string; remove(): Promise<vo
   return { path, remove: () => rm(path, { recursive: true, force: true, maxRetries: 3 }) }
 }
 
-/** Starts the server as `npm start` does, its log in a file, on a port of the system's choice; it ends when this process does. */
+/**
+ * Starts the server as `npm start` does, its compile cache in the data folder, its log in a file, on a port of the system's choice; it ends when
+ * this process does.
+ */
 export async function startServer({ folder, databaseUrl, nodeOptions = [], env }: StartOptions): Promise<BenchServer> {
   const logPath = join(folder, 'server.log')
   const log = openSync(logPath, 'a')
@@ -47,6 +51,7 @@ export async function startServer({ folder, databaseUrl, nodeOptions = [], env }
       stdio: ['ignore', 'pipe', log, 'ipc'],
       env: {
         ...plainEnvironment,
+        NODE_COMPILE_CACHE: join(folder, 'cache'),
         HIVESYNC_DATA: folder,
         HIVESYNC_DATABASE_URL: url,
         HIVESYNC_PORT: '0',
@@ -79,6 +84,37 @@ async function requireAnswer(url: string): Promise<void> {
   } finally {
     client.close()
   }
+}
+
+/** Makes ordinary accounts, a few at a time, on a server started with `HIVESYNC_REGISTRATION=open`, and answers their usernames. */
+export async function registerAccounts(server: BenchServer, count: number): Promise<string[]> {
+  const client = openClient(server.url)
+  const names = Array.from({ length: count }, (_, index) => `drone-${index}`)
+  const waiting = names.values()
+  const lane = async (): Promise<void> => {
+    for (const username of waiting) {
+      const body = encode({ email: `${username}@example.net`, username, password })
+      readAnswer(await client.send({ method: 'POST', target: register.path, headers: json, body }), register.status)
+    }
+  }
+  try {
+    await Promise.all(Array.from({ length: registeredAtOnce }, lane))
+    return names
+  } finally {
+    client.close()
+  }
+}
+
+/** The bytes of a login; without a password, with the right one of every account made here. */
+export function encodeLogin(
+  login: string,
+  given = password,
+  headers: Readonly<Record<string, string>> = {},
+  deviceToken?: string,
+): Buffer {
+  const device = deviceToken === undefined ? {} : { device: { token: deviceToken } }
+  const body = encode({ login, password: given, ...device })
+  return encodeRequest({ method: logIn.method, target: logIn.path, headers: { ...json, ...headers }, body })
 }
 
 export interface Api {

@@ -27,6 +27,7 @@ async function cacheCode(): Promise<void> {
 async function operatorCommands(): Promise<Command[]> {
   const { defineCommand } = await import('@hivesync/cli/command.ts')
   return [
+    ...(await passwordCommands()),
     defineCommand({
       name: 'serve',
       summary: 'run the server',
@@ -63,6 +64,60 @@ async function operatorCommands(): Promise<Command[]> {
         const node: Check = { name: 'node', ok: true, detail: process.versions.node, fix: null }
         const worker = context.options['no-worker'] ? [] : await checkWorker()
         return checksOutcome([node, ...(await checkClient(context)), ...worker])
+      },
+    }),
+  ]
+}
+
+/** What the operator does about passwords, on the server's machine. */
+async function passwordCommands(): Promise<Command[]> {
+  const { defineCommand } = await import('@hivesync/cli/command.ts')
+  return [
+    defineCommand({
+      name: 'admin import-users',
+      summary: 'import people and their password hashes from another system',
+      usage: 'FILE',
+      notes: [
+        'One JSON object a line: email, username, passwordHash (SHA-256 in hex, or bcrypt), and if wanted isAdmin and createdAt (ISO 8601).',
+        'One bad line stops it before anything is stored. Who is there already is left out. On SQLite the server must be stopped.',
+      ],
+      options: {},
+      arguments: [1, 1],
+      async run(context) {
+        const { importUsersCommand } = await import('@hivesync/server/commands/import-users.ts')
+        return importUsersCommand(context.arguments[0] ?? '')
+      },
+    }),
+    defineCommand({
+      name: 'admin calibrate',
+      summary: 'measure this machine and print the HIVESYNC_PASSWORD_COST for it',
+      usage: '',
+      options: {
+        'target-ms': { type: 'string', value: 'MS', summary: 'how long one hash may take; 250 unless given' },
+        'max-memory': {
+          type: 'string',
+          value: 'MIB',
+          summary: 'how much memory one hash may take; at most 256 unless given',
+        },
+      },
+      async run({ options }) {
+        const { calibrateCommand } = await import('@hivesync/server/commands/calibrate.ts')
+        return calibrateCommand({ targetMs: options['target-ms'], maxMemoryMib: options['max-memory'] })
+      },
+    }),
+    defineCommand({
+      name: 'admin build-blocklist',
+      summary: 'make the file for HIVESYNC_PASSWORD_BLOCKLIST of a list of passwords',
+      usage: 'LIST OUT',
+      notes: [
+        'One password a line, or its SHA-1 in hex, with or without `:count`, as breach lists are published. Nothing is asked of the network.',
+        'Takes 40 bytes of memory per entry and at most 50 million entries.',
+      ],
+      options: {},
+      arguments: [2, 2],
+      async run(context) {
+        const { buildBlocklistCommand } = await import('@hivesync/server/commands/build-blocklist.ts')
+        return buildBlocklistCommand(context.arguments[0] ?? '', context.arguments[1] ?? '')
       },
     }),
   ]

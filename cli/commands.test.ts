@@ -1,51 +1,93 @@
 import assert from 'node:assert/strict'
 import test from 'node:test'
+import { createApiKey, listApiKeys, revokeApiKey, rotateApiKey } from '@hivesync/contracts/api-keys.ts'
 import { listJobs } from '@hivesync/contracts/jobs.ts'
 import { listProjects } from '@hivesync/contracts/projects.ts'
 import { startPeer } from '../sdk/test-support/peer.ts'
-import { idOf, jobOf, project } from '../sdk/test-support/samples.ts'
+import { apiKey, idOf, jobOf, newApiKey, project } from '../sdk/test-support/samples.ts'
 import { commands } from './commands.ts'
 import { makeCliHome } from './test-support/run-cli.ts'
 import { serveEverything } from './test-support/serve-everything.ts'
 
 const jobId = idOf(5)
 /** One working command line for every command. */
-const lines: Readonly<Record<string, { args?: string[]; stdin?: string; needsNoToken?: true }>> = {
-  setup: {
-    args: ['--setup-token', 'x', '--email', 'a@b', '--username', 'ada', '--password-stdin'],
-    stdin: 'secret\n',
-    needsNoToken: true,
-  },
-  login: { args: ['--login', 'ada', '--password-stdin'], stdin: 'secret\n', needsNoToken: true },
-  logout: { needsNoToken: true },
-  'auth status': {},
-  'project ls': {},
-  'project new': { args: ['Apollo'] },
-  'project use': { args: ['Apollo'] },
-  'project show': { args: ['Apollo'] },
-  'project members': {},
-  ingest: { args: ['https://example.org/a.git', '--ref', 'main'] },
-  run: { args: ['--env', 'A=1', '--', 'echo', '--json'] },
-  search: { args: ['needle', '--path', 'src'] },
-  'job ls': { args: ['--state', 'succeeded'] },
-  'job get': { args: [jobId] },
-  'job watch': { args: [jobId] },
-  'job logs': { args: [jobId, '-f'] },
-  'job why': { args: [jobId] },
-  'job attempts': { args: [jobId] },
-  'job cancel': { args: [jobId] },
-  'job retry': { args: [jobId] },
-  'worker enrol': { args: ['laptop', '--ttl', '10m'] },
-  'worker ls': {},
-  'worker drain': { args: ['laptop'] },
-  'worker revoke': { args: ['laptop'] },
-}
+const lines: Readonly<Record<string, { args?: string[]; stdin?: string; needsNoToken?: true; isInteractive?: true }>> =
+  {
+    setup: {
+      args: ['--setup-token', 'x', '--email', 'a@b', '--username', 'ada', '--password-stdin'],
+      stdin: 'secret\n',
+      needsNoToken: true,
+    },
+    login: { args: ['--login', 'ada', '--password-stdin'], stdin: 'secret\n', needsNoToken: true },
+    logout: { needsNoToken: true },
+    'auth status': {},
+    'auth sessions': {},
+    'auth revoke': { args: [idOf(2)] },
+    'auth password': { args: ['--passwords-stdin'], stdin: 'old\nnew\n' },
+    'auth approve': { args: ['BCDF-GHJK', '--password-stdin'], stdin: 'secret\n' },
+    'auth forgot': { args: ['ada'] },
+    'auth mfa totp': { isInteractive: true },
+    'auth mfa ls': {},
+    'auth mfa rm': { args: ['totp', '--password-stdin'], stdin: 'secret\n' },
+    'auth recovery-codes': { args: ['--password-stdin'], stdin: 'secret\n' },
+    'team ls': {},
+    'team new': { args: ['Crew'] },
+    'team rename': { args: ['Crew', 'Cast'] },
+    'team rm': { args: ['Crew', '--password-stdin'], stdin: 'secret\n' },
+    'team members': { args: ['Crew'] },
+    'team role': { args: ['Crew', 'grace', 'admin'] },
+    'team remove': { args: ['Crew', 'grace'] },
+    'team leave': { args: ['Crew'] },
+    'team transfer': { args: ['Crew', 'grace', '--password-stdin'], stdin: 'secret\n' },
+    'team invite': { args: ['Crew', 'new@example.org', '--role', 'admin'] },
+    'team invitations': { args: ['Crew'] },
+    'team uninvite': { args: ['Crew', 'new@example.org'] },
+    'team join': { args: ['http://hive.test/account#invitation=token'] },
+    'admin user ls': { args: ['gra'] },
+    'admin user show': { args: ['grace'] },
+    'admin user deactivate': { args: ['grace', '--password-stdin'], stdin: 'secret\n' },
+    'admin user activate': { args: ['grace', '--password-stdin'], stdin: 'secret\n' },
+    'admin user make-admin': { args: ['grace', '--password-stdin'], stdin: 'secret\n' },
+    'admin user remove-admin': { args: ['grace', '--password-stdin'], stdin: 'secret\n' },
+    'admin user end-sessions': { args: ['grace', '--password-stdin'], stdin: 'secret\n' },
+    'admin user reset': { args: ['grace@example.org', '--password-stdin'], stdin: 'secret\n' },
+    'admin invite': { args: ['new@example.org'] },
+    'admin rotate-keys': { args: ['--emergency', '--password-stdin'], stdin: 'secret\n' },
+    'project ls': {},
+    'project new': { args: ['Apollo'] },
+    'project use': { args: ['Apollo'] },
+    'project show': { args: ['Apollo'] },
+    'project members': {},
+    ingest: { args: ['https://example.org/a.git', '--ref', 'main'] },
+    run: { args: ['--env', 'A=1', '--', 'echo', '--json'] },
+    search: { args: ['needle', '--path', 'src'] },
+    'job ls': { args: ['--state', 'succeeded'] },
+    'job get': { args: [jobId] },
+    'job watch': { args: [jobId] },
+    'job logs': { args: [jobId, '-f'] },
+    'job why': { args: [jobId] },
+    'job attempts': { args: [jobId] },
+    'job cancel': { args: [jobId] },
+    'job retry': { args: [jobId] },
+    'key create': {
+      args: ['ci', '--scope', 'jobs:write', '--scope', 'read', '-p', 'Apollo', '--expires', '30d', '--limit', '500'],
+    },
+    'key ls': {},
+    'key rotate': { args: ['ci', '--overlap', '1d'] },
+    'key revoke': { args: ['ci'] },
+    'worker enrol': { args: ['laptop', '--ttl', '10m'] },
+    'worker ls': {},
+    'worker drain': { args: ['laptop'] },
+    'worker revoke': { args: ['laptop'] },
+  }
 
 test('every command has a line here', () => {
   assert.deepEqual(Object.keys(lines).sort(), commands.map(({ name }) => name).sort())
 })
 
-for (const [name, { args = [], stdin = '', needsNoToken }] of Object.entries(lines)) {
+for (const [name, { args = [], stdin = '', needsNoToken, isInteractive }] of Object.entries(lines)) {
+  // What only a person can do has tests of its own.
+  if (isInteractive) continue
   const env: Record<string, string> = needsNoToken === true ? {} : { HIVESYNC_CLI_TOKEN: 'hs_key' }
 
   test(`${name} answers --json with one JSON document and nothing else`, async () => {
@@ -68,7 +110,9 @@ for (const [name, { args = [], stdin = '', needsNoToken }] of Object.entries(lin
     assert.equal(run.code, 0, run.stderr)
     assert.doesNotMatch(run.stdout, /[^\P{Cc}\n\t]/u)
   })
+}
 
+for (const name of Object.keys(lines)) {
   test(`${name} has help that names its options, and needs no settings for it`, async () => {
     await using home = await makeCliHome()
     for (const argv of [
@@ -126,6 +170,52 @@ test('worker enrol prints the one command for the other machine', async () => {
   const name = `HIVESYNC_WORKER_NAME='Ada'\\''s box'`
   const command = `HIVESYNC_WORKER_SERVER=${peer.url} HIVESYNC_WORKER_TOKEN=hse_token ${name} npx hivesync worker start`
   assert.ok(stdout.includes(`\n ${command}\n`), stdout)
+})
+
+test('a new key is alone on standard output, what people want to know of it beside', async () => {
+  await using peer = await startPeer()
+  await using home = await makeCliHome()
+  serveEverything(peer)
+  const env = { HIVESYNC_CLI_TOKEN: 'hs_key', HIVESYNC_CLI_SERVER: peer.url }
+  for (const args of [
+    ['key', 'create', 'ci', '--scope', 'read'],
+    ['key', 'rotate', apiKey.id],
+  ]) {
+    const { stdout, stderr } = await home.run(args, { env })
+    assert.equal(stdout, `${newApiKey.apiKey}\n`)
+    assert.ok(!stderr.includes(newApiKey.apiKey) && stderr.includes(newApiKey.id), stderr)
+  }
+})
+
+test('a key is asked for as the options say, and rotated and revoked by the id of the one that is meant', async () => {
+  await using peer = await startPeer()
+  await using home = await makeCliHome()
+  serveEverything(peer)
+  const asked: unknown[] = []
+  peer.on(createApiKey, ({ body }) => {
+    asked.push({ ...body, expiresAt: typeof body.expiresAt })
+    return newApiKey
+  })
+  peer.on(rotateApiKey, ({ params, body }) => {
+    asked.push([params.apiKeyId, body])
+    return newApiKey
+  })
+  peer.on(revokeApiKey, ({ params }) => void asked.push(params.apiKeyId))
+  const env = { HIVESYNC_CLI_TOKEN: 'hs_key', HIVESYNC_CLI_SERVER: peer.url }
+  const code = async (...args: string[]) => (await home.run(['key', ...args], { env })).code
+  assert.equal(await code('create', 'ci', '-s', 'read', '-p', 'Apollo', '--expires', '30d', '--limit', '500'), 0)
+  const replaced = { ...apiKey, id: idOf(41), replacedBy: apiKey.id }
+  peer.on(listApiKeys, () => ({ items: [apiKey, replaced], nextCursor: null }))
+  assert.deepEqual([await code('rotate', 'ci', '--overlap', '0'), await code('revoke', idOf(41))], [0, 0])
+  peer.on(listApiKeys, () => ({ items: [apiKey, { ...apiKey, id: idOf(42) }], nextCursor: null }))
+  assert.deepEqual([await code('revoke', 'ci'), await code('revoke', 'nobody')], [2, 4])
+  for (const wrong of [[], ['-s', 'raed'], ['-s', 'read', '--limit', '0'], ['-s', 'read', '--expires', 'soon']])
+    assert.equal(await code('create', 'ci', ...wrong), 2, wrong.join(' '))
+  assert.deepEqual(asked, [
+    { name: 'ci', scopes: ['read'], projectId: project.id, expiresAt: 'string', rateLimitPerHour: 500 },
+    [apiKey.id, { overlapSeconds: 0 }],
+    idOf(41),
+  ])
 })
 
 test('the project is the one that is named, the default, or the only one; otherwise it is asked for', async () => {

@@ -1,9 +1,18 @@
-import { type Client, type Credentials, createClient, type TokenStore } from '@hivesync/sdk'
+import {
+  type Client,
+  type Credentials,
+  createClient,
+  type DeviceKey,
+  deviceKeyOf,
+  importDeviceJwk,
+  type TokenStore,
+} from '@hivesync/sdk'
+import { CliError } from './failure.ts'
 import type { Machine } from './machine.ts'
 import type { OptionTable, OptionValues } from './options.ts'
 import manifest from './package.json' with { type: 'json' }
 import type { GlobalOptions } from './parse-arguments.ts'
-import { openProfile, type Profile, type ProfileFile } from './profile.ts'
+import { openProfile, type Profile, type ProfileFile, type StoredCredentials } from './profile.ts'
 import { readSettings, type Settings } from './settings.ts'
 import { createTerminal, type Terminal } from './terminal.ts'
 
@@ -56,7 +65,7 @@ export async function connect(workbench: Workbench): Promise<Connection> {
   const server = withoutSlash(globals.server ?? settings.server ?? stored.server ?? defaultServer)
   const profile = stored.server === server ? stored : { server }
   const credentials: Credentials | undefined =
-    settings.token === undefined ? toCredentials(profileFile, profile) : { kind: 'api-key', apiKey: settings.token }
+    settings.token === undefined ? openSession(workbench, profile) : { kind: 'api-key', apiKey: settings.token }
   const source = settings.token !== undefined ? 'environment' : credentials !== undefined ? 'profile' : 'none'
   return { client: openClient(workbench, server, profile, credentials), server, source, profile }
 }
@@ -85,11 +94,28 @@ export function openClient(
   })
 }
 
-function toCredentials(file: ProfileFile, profile: Profile): Credentials | undefined {
+/** What a profile logs in with: an API key, or a session that its own key proves at every refresh. */
+export function openSession(workbench: Workbench, profile: Profile): Credentials | undefined {
   const { credentials } = profile
-  if (credentials === undefined) return undefined
-  if (credentials.kind === 'api-key') return credentials
-  return { kind: 'session', store: sessionStore(file, profile.server) }
+  if (credentials?.kind !== 'session') return credentials
+  const store = sessionStore(workbench.profileFile, profile.server)
+  return { kind: 'session', store, deviceKey: openDeviceKey(workbench, credentials) }
+}
+
+function openDeviceKey(
+  { machine, profileFile }: Workbench,
+  { deviceKey }: StoredCredentials & { kind: 'session' },
+): DeviceKey | undefined {
+  if (deviceKey === undefined) return undefined
+  return {
+    async prove(request) {
+      const pair = await importDeviceJwk(deviceKey).catch((error: unknown) => {
+        const message = `The key of the session in ${profileFile.path} cannot be used: ${String(error)}`
+        throw new CliError('device_key_unusable', 'configuration', message, 'Log in again with: hivesync login')
+      })
+      return deviceKeyOf(pair, machine.now).prove(request)
+    },
+  }
 }
 
 /** The session of a profile, shared with the other commands that run at the same time. */

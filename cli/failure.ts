@@ -45,6 +45,15 @@ const hints: Readonly<Record<string, string>> = {
   unreachable: 'Check the address (--server), and that the server runs: hivesync serve',
   insecure_server: 'If the network between is trusted, say so with --allow-http',
   unexpected_reply: 'Check the address (--server): a proxy or another program may be answering',
+  permission_denied:
+    'If this is an API key: it lacks the scope, or only a person who is logged in may do it. See: hivesync auth status',
+  device_proof_required: `The session is bound to a key that is not in this profile. ${login}`,
+  invalid_device_proof: `Set this machine’s clock. If that is not it: ${login}`,
+  invalid_mfa_token: `The second factor came too late or was wrong too often. ${login}`,
+  email_unverified: 'Open the link in the mail that was sent to the address',
+  device_login_denied: 'If that was not you: somebody knew the code. Begin again: hivesync login --browser',
+  step_up_required: 'Somebody must prove who they are: run it on a terminal, or say --password-stdin or --code CODE',
+  step_up_failed: 'The password or code was not right, or was used already',
   queue_full: 'See what is waiting: hivesync job ls --state queued',
 }
 
@@ -100,6 +109,11 @@ const byCode: Readonly<Record<string, keyof typeof exitCodes>> = {
   unreadable_address: 'usage',
   invalid_request: 'usage',
   queue_full: 'conflict',
+}
+
+/** Whether the same request may well succeed a little later. */
+export function isPassing(error: HiveSyncError): boolean {
+  return error.code === 'unreachable' || error.code === 'timed_out' || reasonOf(error) === 'temporary'
 }
 
 function reasonOf(error: HiveSyncError): keyof typeof exitCodes {

@@ -3,7 +3,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { CliError } from './failure.ts'
 
 const pollMs = 50
-/** A refresh takes two tries of 4 s at the most; whoever holds a lock for longer has died or is stopped. */
+/** A refresh takes four tries of 4 s at the most; whoever holds a lock for longer has died or is stopped. */
 const staleMs = 30_000
 const patienceMs = 40_000
 let attempts = 0

@@ -26,12 +26,12 @@ export function unknownCommand(commands: readonly Command[], words: readonly str
   const noun = words[0] ?? ''
   // Within a known noun only its own verbs can have been meant.
   const candidates = nouns.includes(noun) ? names.filter((name) => name.startsWith(`${noun} `)) : [...names, ...nouns]
-  const nearest = findNearest(words.slice(0, 2).join(' '), candidates) ?? findNearest(noun, nouns)
+  const nearest = findNearest(words.slice(0, 3).join(' '), candidates) ?? findNearest(noun, nouns)
   const hint =
     nearest === undefined || nearest === noun
       ? `See: hivesync help${nearest === noun ? ` ${noun}` : ''}`
       : `Did you mean: hivesync ${nearest}`
-  return usageError(`There is no command ${words.slice(0, 2).join(' ')}`, hint)
+  return usageError(`There is no command ${words.slice(0, 3).join(' ')}`, hint)
 }
 
 function overview(commands: readonly Command[]): Outcome {

@@ -1,5 +1,6 @@
 import { hostname } from 'node:os'
 import type { Readable, Writable } from 'node:stream'
+import { setTimeout as delay } from 'node:timers/promises'
 import { type Environment, thisEnvironment } from './settings.ts'
 
 export interface OutputStream extends Writable {
@@ -22,10 +23,17 @@ export interface Machine {
   now(): number
   random(): number
   newId(): string
+  /** Waits; rejects when the signal is aborted. */
+  sleep(ms: number, signal: AbortSignal): Promise<void>
   /** Calls `listener` at each Ctrl-C, which then no longer ends the process, until the returned function is called. */
   onInterrupt(listener: () => void): () => void
   /** How long after a first Ctrl-C a second one still cancels the job. */
   readonly secondInterruptMs: number
+}
+
+/** What the sessions of this machine are called in lists. */
+export function deviceName({ hostname }: Machine): string {
+  return `hivesync on ${hostname}`.replace(/[^\x20-\x7e]/g, '-').slice(0, 100)
 }
 
 /** The machine this process runs on. A reader that goes away (`| head`) ends the process quietly. */
@@ -46,6 +54,7 @@ export function thisMachine(): Machine {
     now: Date.now,
     random: Math.random,
     newId: () => crypto.randomUUID(),
+    sleep: (ms, signal) => delay(ms, undefined, { signal }),
     onInterrupt(listener) {
       process.on('SIGINT', listener)
       return () => process.off('SIGINT', listener)

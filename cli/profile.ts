@@ -1,6 +1,7 @@
 import { constants } from 'node:fs'
 import { chmod, type FileHandle, lstat, mkdir, open, rename, rm } from 'node:fs/promises'
 import { join } from 'node:path'
+import type { DeviceJwk } from '@hivesync/sdk'
 import { CliError, usageError } from './failure.ts'
 import { withFileLock } from './file-lock.ts'
 
@@ -13,6 +14,11 @@ export type StoredCredentials =
       username: string
       /** When the session itself ends. */
       sessionExpiresAt: string
+      /**
+       * The key that the session is bound to. It lies beside the tokens, so whoever reads this file has both: what it keeps off is the use of a
+       * token that got out alone, from a log, a proxy or a memory dump.
+       */
+      deviceKey?: DeviceJwk
     }
   | { kind: 'api-key'; apiKey: string }
 
@@ -23,6 +29,8 @@ export interface Profile {
   credentials?: StoredCredentials
   /** The default project. */
   project?: { id: string; name: string }
+  /** By which the server knows this device at later logins; no credential. */
+  deviceToken?: string
 }
 
 export interface ProfileFile {
@@ -153,6 +161,7 @@ function parseProfile(path: string, text: string): Profile {
   if (isRecord(project) && typeof project.id === 'string' && typeof project.name === 'string') {
     profile.project = { id: project.id, name: project.name }
   }
+  if (typeof value.deviceToken === 'string') profile.deviceToken = value.deviceToken
   if (credentials !== undefined) {
     if (!isCredentials(credentials)) throw broken
     profile.credentials = credentials
@@ -164,9 +173,16 @@ function isCredentials(value: unknown): value is StoredCredentials {
   if (!isRecord(value)) return false
   if (value.kind === 'api-key') return typeof value.apiKey === 'string'
   const texts = [value.accessToken, value.refreshToken, value.username, value.sessionExpiresAt]
+  if (value.kind !== 'session' || typeof value.expiresAtMs !== 'number') return false
   return (
-    value.kind === 'session' && typeof value.expiresAtMs === 'number' && texts.every((text) => typeof text === 'string')
+    texts.every((text) => typeof text === 'string') && (value.deviceKey === undefined || isDeviceKey(value.deviceKey))
   )
+}
+
+function isDeviceKey(value: unknown): boolean {
+  if (!isRecord(value)) return false
+  const { kty, crv, x, d } = value
+  return kty === 'OKP' && crv === 'Ed25519' && typeof x === 'string' && typeof d === 'string'
 }
 
 function isRecord(value: unknown): value is Record<string, unknown> {

@@ -28,6 +28,14 @@ export async function ask(
   }
 }
 
+/** Asks for a new password twice; nobody sees what they type. */
+export async function askTwice(workbench: Workbench, question: string, instead: string): Promise<string> {
+  const password = await askSecret(workbench, question, instead)
+  const again = await askSecret(workbench, `${question} again`, instead)
+  if (password !== again) throw usageError('The two passwords differ')
+  return password
+}
+
 /** Asks for a secret, of which nothing appears on the screen, not even its length. */
 export async function askSecret({ machine, terminal }: Workbench, question: string, instead: string): Promise<string> {
   const { stdin, stderr } = machine
@@ -69,17 +77,25 @@ function readSecret(stdin: NodeJS.ReadableStream): Promise<string> {
 }
 
 /** The first line of standard input, for secrets that a program hands over; refuses a terminal, which would show them. */
-export async function readSecretLine({ machine }: Workbench, what: string): Promise<string> {
-  if (machine.stdin.isTTY === true) throw usageError(`${what} is read from standard input: pipe it in`)
-  const line = (await text(machine.stdin)).split(/\r?\n/, 1).join('')
-  if (line === '') throw usageError(`Standard input is empty: ${what} was expected`)
+export async function readSecretLine(workbench: Workbench, what: string): Promise<string> {
+  const [line = ''] = await readSecretLines(workbench, what, 1)
   return line
+}
+
+/** The first lines of standard input, as many as there must be. */
+export async function readSecretLines({ machine }: Workbench, what: string, count: number): Promise<string[]> {
+  if (machine.stdin.isTTY === true) throw usageError(`${what} is read from standard input: pipe it in`)
+  const lines = (await text(machine.stdin)).split(/\r?\n/, count)
+  if (lines.length === count && lines.every((line) => line !== '')) return lines
+  if (count === 1) throw usageError(`Standard input is empty: ${what} was expected`)
+  throw usageError(`Standard input has too few lines: ${what} was expected, a line each`)
 }
 
 function noTerminal(question: string, instead: string): CliError {
   return usageError(`${question} is needed, and there is no terminal to ask on`, instead)
 }
 
-function interruption(): CliError {
+/** What Ctrl-C ends a command with. */
+export function interruption(): CliError {
   return new CliError('interrupted', 'interrupted', 'Interrupted')
 }

@@ -6,9 +6,9 @@ import test from 'node:test'
 import { setImmediate } from 'node:timers/promises'
 import { promisify } from 'node:util'
 import { getMe } from '@hivesync/contracts/accounts.ts'
-import { refresh } from '@hivesync/contracts/sessions.ts'
+import { listSessions, refresh } from '@hivesync/contracts/sessions.ts'
 import { Refusal, startPeer } from '../sdk/test-support/peer.ts'
-import { tokensOf, user } from '../sdk/test-support/samples.ts'
+import { session, tokensOf, user } from '../sdk/test-support/samples.ts'
 import { makeCliHome } from './test-support/run-cli.ts'
 
 const command = resolve(import.meta.dirname, '../bin/hivesync.ts')
@@ -34,6 +34,7 @@ async function startStrictPeer() {
     if (headers.authorization !== `Bearer access-${number}`) throw new Refusal('token_expired')
     return user
   })
+  peer.on(listSessions, () => ({ items: [session], nextCursor: null }))
   return peer
 }
 

@@ -1,37 +1,48 @@
-import { type Login, logIn } from '@hivesync/contracts/sessions.ts'
-import { type Client, toTokenPair } from '@hivesync/sdk'
-import type { Workbench } from './context.ts'
-import type { Profile } from './profile.ts'
+import { completeMfa, type Login, logIn, type PendingMfa } from '@hivesync/contracts/sessions.ts'
+import { type Client, HiveSyncError } from '@hivesync/sdk'
+import { logInWithBrowser } from './browser-login.ts'
+import { askCode, hasCodes, needsBrowser, readCode } from './codes.ts'
+import { connect, type Workbench } from './context.ts'
+import { deviceName } from './machine.ts'
 
-/** Logs in and keeps the session in the profile; another server's default project is forgotten. */
-export async function signIn(
+const triesOnTerminal = 3
+
+/**
+ * Logs in with a password and, where the account has one, its second factor: by the code given, or by asking for it. An account whose only second
+ * factor is a passkey goes through the browser.
+ */
+export async function logInWithPassword(
   workbench: Workbench,
   client: Client,
-  who: { login: string; password: string },
+  who: { login: string; password: string; code?: string | undefined },
 ): Promise<Login> {
-  const name = `hivesync on ${workbench.machine.hostname}`.replace(/[^\x20-\x7e]/g, '-').slice(0, 100)
-  const reply = await client.call(logIn, { body: { ...who, device: { name } } })
-  const credentials = {
-    kind: 'session' as const,
-    ...toTokenPair(reply, workbench.machine.now()),
-    username: reply.user.username,
-    sessionExpiresAt: reply.session.expiresAt,
-  }
-  await workbench.profileFile.update((profile) => ({
-    ...rememberServer(workbench, profile, client.server),
-    credentials,
-  }))
-  return reply
+  const { login, password } = who
+  const { profile } = await connect(workbench)
+  // Only to the server that gave it.
+  const token = profile.server === client.server ? profile.deviceToken : undefined
+  const device = { name: deviceName(workbench.machine), token }
+  const reply = await client.call(logIn, { body: { login, password, device } })
+  if (!('mfaRequired' in reply)) return reply
+  if (hasCodes(reply.methods)) return proveSecondFactor(workbench, client, reply, who.code)
+  if (!workbench.terminal.isInputTty || workbench.terminal.json) throw needsBrowser()
+  await workbench.terminal.note('This account signs in with a passkey.')
+  return logInWithBrowser(workbench, client)
 }
 
-/** The profile, turned to this server. */
-export function rememberServer(workbench: Workbench, profile: Profile, server: string): Profile {
-  const { project, allowHttp } = profile
-  const isSame = profile.server === server
-  const isHttpAllowed = workbench.globals.allowHttp || workbench.settings.allowHttp || (isSame && allowHttp === true)
-  return {
-    server,
-    ...(isHttpAllowed ? { allowHttp: true } : {}),
-    ...(isSame && project !== undefined ? { project } : {}),
+async function proveSecondFactor(
+  workbench: Workbench,
+  client: Client,
+  { mfaToken, methods }: PendingMfa,
+  given: string | undefined,
+): Promise<Login> {
+  for (let tries = 1; ; tries++) {
+    const proof = given === undefined ? await askCode(workbench, methods) : readCode(given)
+    try {
+      return await client.call(completeMfa, { body: { mfaToken, ...proof } })
+    } catch (error) {
+      const isWrong = error instanceof HiveSyncError && error.code === 'invalid_code'
+      if (!isWrong || given !== undefined || tries === triesOnTerminal) throw error
+      await workbench.terminal.warn('That code is not valid, or was used already; try again.')
+    }
   }
 }

@@ -2,6 +2,7 @@
 export const permissions = [
   'account:read',
   'teams:read',
+  'teams:write',
   'projects:read',
   'projects:write',
   'jobs:read',
@@ -59,3 +60,19 @@ export const roleFor = {
   'ingest:write': 'editor',
 } as const satisfies Partial<Record<Permission, ProjectRole>>
 export type ProjectPermission = keyof typeof roleFor
+
+/** The smallest team role for each thing that is done to a team (requirement B2). Nobody gives or takes a role above their own. */
+export const teamRoleFor = {
+  read: 'member',
+  createProjects: 'member',
+  ownProjects: 'admin',
+  rename: 'admin',
+  manageMembers: 'admin',
+  transfer: 'owner',
+  delete: 'owner',
+} as const satisfies Record<string, TeamRole>
+export type TeamAction = keyof typeof teamRoleFor
+
+export function isTeamRoleEnough(role: TeamRole, least: TeamRole): boolean {
+  return teamRoles.indexOf(role) >= teamRoles.indexOf(least)
+}

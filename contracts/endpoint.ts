@@ -4,8 +4,11 @@ import type { ErrorCode } from './errors.ts'
 
 export type Method = 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE'
 
-/** Which sliding window a request counts against (requirement I1); `worker` and `none` are not limited per minute. */
-export type LimitCategory = 'auth' | 'read' | 'write' | 'admin' | 'worker' | 'none'
+/**
+ * Which sliding window a request counts against (requirement I1); `worker` and `none` are not limited per minute. `session`, for ending sessions, and
+ * `auth` count each session by itself, the others all of a person's together.
+ */
+export type LimitCategory = 'auth' | 'session' | 'read' | 'write' | 'admin' | 'worker' | 'none'
 
 /** One HTTP operation as data: the server, the SDK, the OpenAPI document and the access matrix are all read from it. */
 export interface Endpoint<
@@ -20,6 +23,11 @@ export interface Endpoint<
   readonly method: Method
   readonly path: string
   readonly access: Access
+  /**
+   * The operation destroys or is sensitive: it needs a fresh proof of the person, bound to this session, operation, parameters and body,
+   * in the header `Step-Up` (requirement A8; `POST /api/v1/auth/step-up` gives it). An API key can never have one.
+   */
+  readonly stepUp?: true
   readonly limit: LimitCategory
   readonly params?: Params
   readonly query?: Query
@@ -29,6 +37,10 @@ export interface Endpoint<
   /** The status and body of success; `null` where there is no body (204) or where it is a stream. */
   readonly status: number
   readonly reply: Reply | null
+  /** The status where there is nothing to tell, as the verb says by answering undefined: then the reply has no body. */
+  readonly emptyStatus?: number
+  /** Seconds for which anybody may keep the reply of success. Without it, and for every refusal, nobody may keep it at all. */
+  readonly cacheSeconds?: number
   /** Media type of a reply that is not JSON. */
   readonly produces?: string
   /** Refusals that belong to this operation, beside those every operation can answer with. */
@@ -38,7 +50,11 @@ export interface Endpoint<
 export type ParamsOf<E> = E extends { params: infer P extends TObject } ? Static<P> : Record<string, never>
 export type QueryOf<E> = E extends { query: infer Q extends TObject } ? Static<Q> : Record<string, never>
 export type BodyOf<E> = E extends { body: infer B extends TSchema } ? Static<B> : undefined
-export type ReplyOf<E> = E extends { reply: infer R extends TSchema } ? Static<R> : undefined
+export type ReplyOf<E> = E extends { reply: infer R extends TSchema }
+  ? E extends { emptyStatus: number }
+    ? Static<R> | undefined
+    : Static<R>
+  : undefined
 
 /** States an operation; keeps the literal types so that verbs, SDK calls and replies are checked against it. */
 export function endpoint<const E extends Endpoint>(operation: E): E {

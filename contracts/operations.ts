@@ -1,12 +1,20 @@
+import * as accountPages from './account-pages.ts'
 import * as accounts from './accounts.ts'
+import * as admin from './admin.ts'
 import * as apiKeys from './api-keys.ts'
 import * as compat from './compat.ts'
+import * as credentials from './credentials.ts'
+import * as deviceLogin from './device-login.ts'
 import type { Endpoint } from './endpoint.ts'
+import * as external from './external.ts'
 import * as jobs from './jobs.ts'
+import * as mfa from './mfa.ts'
+import * as privacy from './privacy.ts'
 import * as projects from './projects.ts'
 import * as search from './search.ts'
 import * as service from './service.ts'
 import * as sessions from './sessions.ts'
+import * as teams from './teams.ts'
 import * as workerProtocol from './worker-protocol.ts'
 import * as workers from './workers.ts'
 
@@ -16,7 +24,26 @@ function isEndpoint(value: unknown): value is Endpoint {
 
 /** Every HTTP operation, by name: what the OpenAPI document, the access matrix and the SDK enumerate. */
 export const operations: ReadonlyMap<string, Endpoint> = new Map(
-  [service, accounts, sessions, apiKeys, projects, jobs, workers, workerProtocol, search, compat]
+  [
+    service,
+    accounts,
+    sessions,
+    credentials,
+    accountPages,
+    mfa,
+    apiKeys,
+    teams,
+    projects,
+    jobs,
+    workers,
+    workerProtocol,
+    search,
+    compat,
+    admin,
+    external,
+    deviceLogin,
+    privacy,
+  ]
     .flatMap((module) => Object.values(module))
     .filter(isEndpoint)
     .map((operation) => [operation.name, operation]),

@@ -1,4 +1,5 @@
 import type { BodyOf, Endpoint, ParamsOf, QueryOf, ReplyOf } from '@hivesync/contracts/endpoint.ts'
+import type { Session } from '@hivesync/contracts/sessions.ts'
 import { type Bearer, type Credentials, createBearer } from './credentials.ts'
 import { HiveSyncError } from './error.ts'
 import { type EventsOptions, followEvents } from './events.ts'
@@ -17,7 +18,12 @@ type Member<E, Key extends 'params' | 'query' | 'body', Value> = E extends { [ke
 /** What one operation needs: exactly the parts that its contract declares. */
 export type CallInput<E> = Member<E, 'params', ParamsOf<E>> &
   Member<E, 'query', QueryOf<E>> &
-  Member<E, 'body', BodyOf<E>> & { idempotencyKey?: string | undefined; signal?: AbortSignal | undefined }
+  Member<E, 'body', BodyOf<E>> & {
+    idempotencyKey?: string | undefined
+    signal?: AbortSignal | undefined
+    /** The fresh proof that a sensitive operation needs: see `describeAct`. */
+    stepUp?: E extends { stepUp: true } ? string | undefined : undefined
+  }
 
 type Arguments<E> = Partial<CallInput<E>> extends CallInput<E> ? [input?: CallInput<E>] : [input: CallInput<E>]
 
@@ -25,6 +31,8 @@ export interface Client {
   readonly server: ServerAddress
   /** Calls one operation; resolves with the reply its contract declares, or throws HiveSyncError. */
   call<const E extends Endpoint>(endpoint: E, ...input: Arguments<E>): Promise<ReplyOf<E>>
+  /** Refreshes the session now and answers what the server says of it; with a device key the first refresh binds the session to it. Throws HiveSyncError. */
+  refreshSession(): Promise<Session>
   /** Follows an event stream across lost connections until `isFinal` says so; throws HiveSyncError. */
   events<const E extends Endpoint>(
     endpoint: E,
@@ -88,6 +96,7 @@ export function createClient(options: ClientOptions): Client {
   return {
     server,
     call,
+    refreshSession: bearer.refreshSession,
     events(endpoint, input, eventsOptions) {
       const given: RequestInput = input
       const request = prepareRequest(server, endpoint, given)

@@ -6,7 +6,7 @@ import { HiveSyncError } from './error.ts'
 /** What a reply says, once its body has been read and judged; 204 and the like give undefined. Throws HiveSyncError. */
 export async function readReply(endpoint: Endpoint, response: Response, maxBytes: number): Promise<unknown> {
   if (!response.ok) throw await readProblem(response, maxBytes)
-  if (endpoint.reply === null) {
+  if (endpoint.reply === null || response.status === endpoint.emptyStatus) {
     await response.body?.cancel()
     return undefined
   }

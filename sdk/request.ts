@@ -9,6 +9,7 @@ export interface RequestInput {
   query?: unknown
   body?: unknown
   idempotencyKey?: string | undefined
+  stepUp?: string | undefined
   signal?: AbortSignal | undefined
 }
 
@@ -34,12 +35,19 @@ export function prepareRequest(server: ServerAddress, endpoint: Endpoint, input:
     method: endpoint.method,
     headers: { accept: endpoint.produces ?? 'application/json' },
   }
-  if (endpoint.body !== undefined) {
+  const body = writeBody(endpoint, input.body)
+  if (body !== undefined) {
     request.headers['content-type'] = 'application/json'
-    request.body = JSON.stringify(input.body)
+    request.body = body
   }
+  if (input.stepUp !== undefined) request.headers['step-up'] = input.stepUp
   if (input.idempotencyKey !== undefined) request.headers['idempotency-key'] = input.idempotencyKey
   return request
+}
+
+/** The one way a body is written: the proof of a sensitive act is bound to its bytes. */
+export function writeBody(endpoint: Endpoint, body: unknown): string | undefined {
+  return endpoint.body === undefined ? undefined : JSON.stringify(body)
 }
 
 function requireValid(endpoint: Endpoint, part: 'params' | 'query', value: unknown = {}): Record<string, unknown> {

@@ -1,27 +1,45 @@
 import type { FastifyInstance } from 'fastify'
+import { accountPageRoutes } from './account-pages/routes.ts'
 import { accountRoutes } from './accounts/routes.ts'
+import { adminRoutes } from './admin/routes.ts'
 import { createRefusalAudit, type RefusalAudit } from './audit/refusals.ts'
 import { compatRoutes } from './compat/routes.ts'
+import { credentialRoutes } from './credentials/routes.ts'
+import { deviceLoginRoutes } from './device-login/routes.ts'
+import { externalRoutes } from './external/routes.ts'
 import { createDispatcher } from './jobs/jobs.ts'
 import { leaseRoutes } from './jobs/lease-routes.ts'
 import { jobRoutes } from './jobs/routes.ts'
-import { createBearerAuthenticator } from './keys/keys.ts'
+import { type BearerAuthenticator, createBearerAuthenticator } from './keys/keys.ts'
 import { keyRoutes } from './keys/routes.ts'
+import { spendStepUp } from './mfa/mfa.ts'
+import { mfaRoutes } from './mfa/routes.ts'
 import { operationRoutes } from './operations/routes.ts'
 import type { Context } from './platform/context.ts'
 import { partialAddress } from './platform/http/client-address.ts'
 import { createHttp } from './platform/http/http.ts'
+import { privacyRoutes } from './privacy/routes.ts'
 import { projectRoutes } from './projects/routes.ts'
+import { registerRevocations } from './revocations.ts'
 import { searchRoutes } from './search/routes.ts'
 import { sessionRoutes } from './sessions/routes.ts'
+import { teamRoutes } from './teams/routes.ts'
 import { workerRoutes } from './workers/routes.ts'
 import { createWorkerAuthenticator } from './workers/workers.ts'
 
 /** The control plane's table of contents: every noun and its operations. */
-export function createApp(ctx: Context, refusals: RefusalAudit = createRefusalAudit(ctx)): FastifyInstance {
-  const bearer = createBearerAuthenticator(ctx)
+export function createApp(
+  ctx: Context,
+  refusals: RefusalAudit = createRefusalAudit(ctx),
+  bearer: BearerAuthenticator = createBearerAuthenticator(ctx),
+): FastifyInstance {
+  registerRevocations(ctx)
   const dispatcher = createDispatcher(ctx)
-  const app = createHttp(ctx, { bearer, worker: createWorkerAuthenticator(ctx) })
+  const app = createHttp(ctx, {
+    bearer,
+    worker: createWorkerAuthenticator(ctx),
+    stepUp: (actor, act, proof) => spendStepUp(ctx, actor, act, proof),
+  })
 
   app.addHook('onResponse', (request, reply, done) => {
     const endpoint = request.routeOptions.config.endpoint
@@ -39,13 +57,21 @@ export function createApp(ctx: Context, refusals: RefusalAudit = createRefusalAu
 
   operationRoutes(app, ctx)
   accountRoutes(app, ctx)
+  credentialRoutes(app, ctx)
+  accountPageRoutes(app)
   sessionRoutes(app, ctx)
+  mfaRoutes(app, ctx)
   keyRoutes(app, ctx)
+  teamRoutes(app, ctx)
   projectRoutes(app, ctx)
   jobRoutes(app, ctx)
   leaseRoutes(app, ctx)
   workerRoutes(app, ctx, dispatcher)
   searchRoutes(app, ctx)
+  externalRoutes(app, ctx)
+  deviceLoginRoutes(app, ctx)
+  adminRoutes(app, ctx)
+  privacyRoutes(app, ctx)
   compatRoutes(app, ctx)
 
   // Long polls and live streams end first: what waits for news would hold the stop up until its timeout.

@@ -1,6 +1,14 @@
-import { prune, reapLeases, skipExpired } from './jobs/jobs.ts'
+import { pruneDeviceLogins } from './device-login/device-login.ts'
+import { endRightlessJobs, prune, reapLeases, skipExpired } from './jobs/jobs.ts'
+import { remindKeyExpiry } from './keys/keys.ts'
 import type { Context } from './platform/context.ts'
+import { hearIdentityNews } from './platform/identity-news.ts'
+import { pruneFailures } from './platform/limits/failures.ts'
+import { deliverMail } from './platform/mail/mail.ts'
+import { pruneOneTimeTokens } from './platform/one-time-tokens.ts'
 import { sweepIndexes } from './search/search.ts'
+import { pruneProofs, tendSigningKeys } from './sessions/sessions.ts'
+import { pruneInvitations } from './teams/teams.ts'
 
 interface Task {
   name: string
@@ -12,7 +20,17 @@ interface Task {
 const tasks: readonly Task[] = [
   { name: 'reap_leases', everyMs: 1000, run: reapLeases },
   { name: 'skip_expired', everyMs: 1000, run: skipExpired },
+  { name: 'end_rightless_jobs', everyMs: 1000, run: endRightlessJobs },
+  { name: 'hear_identity_news', everyMs: 500, run: hearIdentityNews },
+  { name: 'deliver_mail', everyMs: 1000, run: deliverMail },
   { name: 'prune', everyMs: 60_000, run: prune },
+  { name: 'remind_key_expiry', everyMs: 3_600_000, run: remindKeyExpiry },
+  { name: 'rotate_signing_keys', everyMs: 60_000, run: tendSigningKeys },
+  { name: 'prune_one_time_tokens', everyMs: 60_000, run: pruneOneTimeTokens },
+  { name: 'prune_failures', everyMs: 600_000, run: pruneFailures },
+  { name: 'prune_device_proofs', everyMs: 60_000, run: pruneProofs },
+  { name: 'prune_device_logins', everyMs: 60_000, run: pruneDeviceLogins },
+  { name: 'prune_invitations', everyMs: 600_000, run: pruneInvitations },
   { name: 'sweep_indexes', everyMs: 600_000, run: sweepIndexes },
 ]
 

@@ -1,20 +1,13 @@
-import { mkdirSync } from 'node:fs'
 import closeWithGrace from 'close-with-grace'
-import { ensureSetupToken } from './accounts/accounts.ts'
+import { ensureSetupToken, equalizePasswordWork, openBlocklist } from './accounts/accounts.ts'
 import { createApp } from './app.ts'
 import { startBackground } from './background.ts'
 import { extendLeases } from './jobs/jobs.ts'
 import { importPharosToken } from './keys/keys.ts'
-import { createBus } from './platform/bus.ts'
-import { systemClock } from './platform/clock.ts'
 import type { Config } from './platform/config.ts'
 import type { Context } from './platform/context.ts'
-import { openKeyring } from './platform/crypto/keyring.ts'
-import { openDatabase } from './platform/db/db.ts'
-import { migrate } from './platform/db/migrate.ts'
-import { readLocalSecret } from './platform/local-secret.ts'
 import { createLogger, openStandardError } from './platform/logger.ts'
-import { createRandom } from './platform/random.ts'
+import { openContext } from './platform/open-context.ts'
 import { closeIndexes, sweepIndexes } from './search/search.ts'
 
 export interface Server {
@@ -30,7 +23,10 @@ const stopWithinMs = 20_000
 
 /** Starts the control plane: configuration → context → app → listening. */
 export async function startServer(config: Config, log = createLogger(openStandardError())): Promise<Server> {
+  // Before anything is opened: a damaged list is a refused configuration.
+  openBlocklist(config)
   const ctx = await openContext(config, log)
+  await equalizePasswordWork(ctx)
   const setupToken = await ensureSetupToken(ctx)
   await importPharosToken(ctx)
   await extendLeases(ctx)
@@ -42,6 +38,7 @@ export async function startServer(config: Config, log = createLogger(openStandar
   let stopping: Promise<void> | undefined
   const stop = async (): Promise<void> => {
     await app.close()
+    await ctx.mail.close()
     await stopBackground()
     await closeIndexes(ctx)
     await ctx.db.close()
@@ -55,20 +52,6 @@ export async function startServer(config: Config, log = createLogger(openStandar
       return stopping
     },
   }
-}
-
-async function openContext(config: Config, log: Context['log']): Promise<Context> {
-  // Others on the machine may pass through (the worker's own user keeps its folder below), but not look in.
-  mkdirSync(config.dataDir, { recursive: true, mode: 0o711 })
-  const clock = systemClock
-  const random = createRandom(clock)
-  const secrets = config.secrets.length > 0 ? config.secrets : [readLocalSecret(config.dataDir)]
-  const db = await openDatabase(config.databaseUrl, {
-    random: random.fraction,
-    log: { warn: ({ code, message }) => log.warn({ event: 'database_fault', code, reason: message }) },
-  })
-  await migrate(db, { now: clock.now })
-  return { config, db, clock, random, log, keyring: openKeyring(secrets), bus: createBus() }
 }
 
 function addressOf(address: ReturnType<import('node:net').Server['address']>, config: Config): string {

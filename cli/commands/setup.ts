@@ -1,10 +1,11 @@
 import { readFile } from 'node:fs/promises'
 import { setUp } from '@hivesync/contracts/accounts.ts'
 import { defineCommand } from '../command.ts'
-import { connectPublicly, type Workbench } from '../context.ts'
+import { connectPublicly } from '../context.ts'
 import { usageError } from '../failure.ts'
-import { ask, askSecret, readSecretLine } from '../prompt.ts'
-import { signIn } from '../sign-in.ts'
+import { keepSession } from '../keep-session.ts'
+import { ask, askSecret, askTwice, readSecretLine } from '../prompt.ts'
+import { logInWithPassword } from '../sign-in.ts'
 import { loggedIn } from './login.ts'
 
 export const setup = defineCommand({
@@ -30,10 +31,13 @@ export const setup = defineCommand({
       (await askSecret(context, 'Setup token', 'Say --setup-token-file FILE'))
     const email = options.email ?? (await ask(context, 'Email', 'Say --email EMAIL'))
     const username = options.username ?? (await ask(context, 'User name', 'Say --username NAME'))
-    const password = options['password-stdin'] ? await readSecretLine(context, 'The password') : await askTwice(context)
+    const password = options['password-stdin']
+      ? await readSecretLine(context, 'The password')
+      : await askTwice(context, 'Password', 'Say --password-stdin')
     await client.call(setUp, { body: { setupToken, email, username, password } })
-    const reply = await signIn(context, client, { login: username, password })
-    return loggedIn(context, client.server, reply.user.username)
+    const session = await logInWithPassword(context, client, { login: username, password })
+    const deviceBound = await keepSession(context, client.server, session)
+    return loggedIn(context, client.server, { username, deviceBound })
   },
 })
 
@@ -44,11 +48,4 @@ async function readTokenFile(path: string | undefined): Promise<string | undefin
   } catch (error) {
     throw usageError(`${path} cannot be read: ${error instanceof Error ? error.message : error}`)
   }
-}
-
-async function askTwice(workbench: Workbench): Promise<string> {
-  const password = await askSecret(workbench, 'Password', 'Say --password-stdin')
-  const again = await askSecret(workbench, 'Password again', 'Say --password-stdin')
-  if (password !== again) throw usageError('The two passwords differ')
-  return password
 }

@@ -2,6 +2,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { PassThrough } from 'node:stream'
+import { setImmediate } from 'node:timers/promises'
 import type { InputStream, Machine, OutputStream } from '../machine.ts'
 import { main } from '../main.ts'
 import type { Profile } from '../profile.ts'
@@ -24,6 +25,9 @@ export interface CliOptions {
   onStart?: (interrupt: () => void) => void
   secondInterruptMs?: number
   fetch?: typeof fetch
+  now?: () => number
+  /** What happens in each wait; without it time stands still. */
+  onSleep?: (ms: number) => void | Promise<void>
 }
 
 /** A home of its own for the command line under test. */
@@ -71,9 +75,14 @@ async function runCli(home: string, argv: readonly string[], options: CliOptions
     stderr: stderr.stream,
     hostname: 'test',
     fetch: options.fetch ?? fetch,
-    now: () => nowMs,
+    now: options.now ?? (() => nowMs),
     random: () => 0,
     newId: () => 'key-1',
+    async sleep(ms, signal) {
+      await options.onSleep?.(ms)
+      await setImmediate()
+      signal.throwIfAborted()
+    },
     onInterrupt(listener) {
       listeners.add(listener)
       return () => listeners.delete(listener)

@@ -1,4 +1,5 @@
 import { getMe, setUp } from '@hivesync/contracts/accounts.ts'
+import { createApiKey, listApiKeys, revokeApiKey, rotateApiKey } from '@hivesync/contracts/api-keys.ts'
 import {
   cancelJob,
   getJob,
@@ -16,7 +17,19 @@ import { getHealth, getReadiness } from '@hivesync/contracts/service.ts'
 import { logIn, logOut } from '@hivesync/contracts/sessions.ts'
 import { createEnrolment, drainWorker, listWorkers, revokeWorker } from '@hivesync/contracts/workers.ts'
 import type { Peer } from '../../sdk/test-support/peer.ts'
-import { eventStream, idOf, jobOf, logEvent, project, tokensOf, user, worker } from '../../sdk/test-support/samples.ts'
+import {
+  apiKey,
+  eventStream,
+  idOf,
+  jobOf,
+  logEvent,
+  newApiKey,
+  project,
+  tokensOf,
+  user,
+  worker,
+} from '../../sdk/test-support/samples.ts'
+import { serveIdentity } from './serve-identity.ts'
 
 const time = '2026-01-02T03:04:05.678Z'
 export const done = jobOf({
@@ -79,10 +92,15 @@ export function serveEverything(peer: Peer): void {
     ],
     nextCursor: null,
   }))
+  peer.on(createApiKey, ({ body }) => ({ ...newApiKey, name: body.name }))
+  peer.on(listApiKeys, () => ({ items: [apiKey], nextCursor: null }))
+  peer.on(rotateApiKey, () => newApiKey)
+  peer.on(revokeApiKey, () => undefined)
   peer.on(createEnrolment, () => ({ id: idOf(7), enrolmentToken: 'hse_token', expiresAt: time }))
   peer.on(listWorkers, () => ({ items: [worker], nextCursor: null }))
   peer.on(drainWorker, () => ({ ...worker, state: 'draining' as const }))
   peer.on(revokeWorker, () => undefined)
+  serveIdentity(peer)
 }
 
 /** The events of the job, then its end. */

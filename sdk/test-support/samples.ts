@@ -1,4 +1,5 @@
 import type { User } from '@hivesync/contracts/accounts.ts'
+import type { ApiKey, NewApiKey } from '@hivesync/contracts/api-keys.ts'
 import type { Job } from '@hivesync/contracts/jobs.ts'
 import type { Project } from '@hivesync/contracts/projects.ts'
 import type { Session, Tokens } from '@hivesync/contracts/sessions.ts'
@@ -24,10 +25,12 @@ export const user: User = {
   lastLoginAt: null,
 }
 
-const session: Session = {
+export const session: Session = {
   id: idOf(2),
   current: true,
   deviceName: null,
+  methods: ['pwd'],
+  deviceBound: false,
   userAgent: null,
   ip: null,
   createdAt: time,
@@ -80,6 +83,22 @@ export function jobOf(changes: Partial<Job> = {}): Job {
     ...changes,
   }
 }
+
+export const apiKey: ApiKey = {
+  id: idOf(40),
+  name: 'ci',
+  prefix: 'hs_test_01234567',
+  environment: 'test',
+  scopes: ['read'],
+  projectId: null,
+  rateLimitPerHour: 1000,
+  replacedBy: null,
+  createdAt: time,
+  expiresAt: '2026-04-02T03:04:05.678Z',
+  lastUsedAt: null,
+}
+
+export const newApiKey: NewApiKey = { ...apiKey, id: idOf(43), apiKey: `hs_test_${'0'.repeat(57)}` }
 
 export const worker: Worker = {
   id: idOf(6),

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { before, describe, test } from 'node:test'
-import { type Identities, identitiesOn, password } from '../keys/test-identity.ts'
+import { type Identities, identitiesOn, password } from '../../test/harness/identities.ts'
 import { ensureSetupToken } from './accounts.ts'
 
 const setupPath = '/api/v1/setup'

@@ -2,7 +2,8 @@ import type { Context } from '../platform/context.ts'
 import type { Db } from '../platform/db/db.ts'
 import { isUniqueViolation } from '../platform/db/dialect.ts'
 import { AppError } from '../platform/errors.ts'
-import { findPasswordFault } from './password-rules.ts'
+import { isCommonPassword } from './blocklist.ts'
+import { contextWordsOf, findPasswordFault } from './password-rules.ts'
 import { hashPassword } from './passwords.ts'
 import { insertTeam, insertTeamMember, insertUser } from './queries.ts'
 
@@ -17,26 +18,44 @@ export function loginKey(name: string): string {
   return name.normalize('NFC').toLowerCase().normalize('NFC')
 }
 
-/** Judges the names and the password and hashes it: everything that must happen before the transaction. */
-export async function preparePassword(ctx: Context, account: NewAccount): Promise<string> {
-  // A lone surrogate is stored as U+FFFD, where two different addresses would become one.
-  if (!account.email.isWellFormed()) {
-    throw new AppError('invalid_request', {}, { fields: [{ path: 'body/email', message: 'is not well-formed text' }] })
+/**
+ * Judges the names and the password and hashes it: everything that must happen before the transaction. With a second factor enrolled
+ * a shorter password will do; see `isShort` for what is to be remembered of it.
+ */
+export async function preparePassword(
+  ctx: Context,
+  account: NewAccount,
+  { hasSecondFactor = false, field = 'password' }: { hasSecondFactor?: boolean; field?: string } = {},
+): Promise<string> {
+  requireWellFormedEmail(account.email)
+  const { config } = ctx
+  const rules = {
+    hasSecondFactor,
+    isMixed: config.passwordComposition,
+    contextWords: contextWordsOf(config.publicUrl),
   }
-  const fault = findPasswordFault(account.password, account)
+  const isCommon = () =>
+    isCommonPassword(config, account.password) ? 'is one of the most common passwords' : undefined
+  const fault = findPasswordFault(account.password, account, rules) ?? isCommon()
   if (fault !== undefined) {
     const detail = `The password ${fault}`
-    throw new AppError('weak_password', {}, { detail, fields: [{ path: 'body/password', message: fault }] })
+    throw new AppError('weak_password', {}, { detail, fields: [{ path: `body/${field}`, message: fault }] })
   }
   return hashPassword(ctx, account.password)
+}
+
+/** A lone surrogate is stored as U+FFFD, where two different addresses would become one. */
+export function requireWellFormedEmail(email: string): void {
+  if (email.isWellFormed()) return
+  throw new AppError('invalid_request', {}, { fields: [{ path: 'body/email', message: 'is not well-formed text' }] })
 }
 
 /** Inserts the person and the personal team that the person owns; answers the new ids. */
 export async function insertAccount(
   ctx: Context,
   tx: Db,
-  account: NewAccount,
-  more: { passwordHash: string; isAdmin: boolean },
+  account: Pick<NewAccount, 'email' | 'username'>,
+  more: { passwordHash: string | null; isAdmin: boolean; createdAt?: number; emailVerifiedAt?: number },
 ): Promise<{ userId: string; teamId: string }> {
   const now = ctx.clock.now()
   const [userId, teamId] = [ctx.random.id(), ctx.random.id()]
@@ -49,8 +68,8 @@ export async function insertAccount(
     passwordHash: more.passwordHash,
     adminSince: more.isAdmin ? now : null,
     deactivatedAt: null,
-    emailVerifiedAt: null,
-    createdAt: now,
+    emailVerifiedAt: more.emailVerifiedAt ?? null,
+    createdAt: more.createdAt ?? now,
     lastLoginAt: null,
   })
   await insertTeam(tx, { id: teamId, name: account.username, personalUserId: userId, createdAt: now })

@@ -16,8 +16,7 @@ export async function getUser(db: Db, userId: string): Promise<User> {
     isAdmin: row.adminSince !== null,
     tier: row.tier ?? 'free',
     emailVerified: row.emailVerifiedAt !== null,
-    // There is no way to enrol a second factor yet, so nobody has one.
-    mfa: false,
+    mfa: (row.factors ?? 0) > 0,
     createdAt: isoTime(row.createdAt),
     lastLoginAt: isoTime(row.lastLoginAt),
   }

@@ -2,6 +2,7 @@ import { type Insertable, sql } from 'kysely'
 import type { Db } from '../platform/db/db.ts'
 import { forUpdate, forUpdateSkipLocked, isOneOf } from '../platform/db/dialect.ts'
 import type { Schema } from '../platform/db/schema.ts'
+import { hasRights } from './rights.ts'
 
 export interface Candidate {
   jobId: string
@@ -83,12 +84,13 @@ export async function deleteQueuedJobs(tx: Db, jobIds: readonly string[]): Promi
   await tx.deleteFrom('jobQueue').where('jobId', 'in', jobIds).execute()
 }
 
-export function setLeased(tx: Db, jobIds: readonly string[]) {
+/** Marks the jobs as leased and tells which of them still have the rights they act with. */
+export function setLeased(tx: Db, jobIds: readonly string[], now: number) {
   return tx
     .updateTable('jobs')
     .set({ state: 'leased', phase: null, progress: null, message: null })
     .where('id', 'in', jobIds)
-    .returning(['id', 'projectId', 'kind', 'input', 'attempt'])
+    .returning(['id', 'projectId', 'teamId', 'kind', 'input', 'attempt', hasRights(now).as('hasRights')])
     .execute()
 }
 

@@ -1,4 +1,5 @@
 import type { Claim } from '@hivesync/contracts/worker-protocol.ts'
+import { system } from '../platform/actor.ts'
 import type { Context } from '../platform/context.ts'
 import type { Db } from '../platform/db/db.ts'
 import {
@@ -13,10 +14,12 @@ import {
   setLeased,
   takeShare,
 } from './claim-queries.ts'
-import { moveQueueCounter } from './counters.ts'
+import { moveCounters, moveQueueCounter } from './counters.ts'
+import { finishJob } from './end.ts'
 import { recordEvents } from './events.ts'
 import { allocate, type Share } from './fairness.ts'
 import { policy } from './policy.ts'
+import { rightsEnded, tellOf } from './rights-lost.ts'
 
 /** What the workers that ask can take: those of equal kinds, labels and team are served together. */
 export interface Demand {
@@ -33,28 +36,31 @@ const maxTeams = 1000
 
 /**
  * Takes at most one job per slot, fairly by team, and leases each to its worker under a new fencing token: queue row gone, lease and
- * attempt written, counters moved in one transaction, so that there is no moment in which a job is in neither place.
+ * attempt written, counters moved in one transaction, so that there is no moment in which a job is in neither place. A job whose rights have
+ * ended is not leased but ends; its slot stays free until the next look, which follows at once.
  */
 export async function claim(ctx: Context, demand: Demand): Promise<Map<string, Claim[]>> {
-  return ctx.db.transaction(async (tx) => {
+  const { claims, ended } = await ctx.db.transaction(async (tx) => {
     const now = ctx.clock.now()
     const claims = new Map<string, Claim[]>()
     const able = await listAbleWorkers(tx, [...new Set(demand.slots)], now)
     const slots = demand.slots.filter((workerId) => able.has(workerId))
-    if (slots.length === 0) return claims
+    if (slots.length === 0) return { claims, ended: [] }
     const shares = await shareOut(tx, { ...demand, slots }, now)
     const taken = shares.flatMap((share) => share.taken)
-    if (taken.length === 0) return claims
+    if (taken.length === 0) return { claims, ended: [] }
     await countTaken(tx, shares)
     await deleteQueuedJobs(
       tx,
       taken.map((candidate) => candidate.jobId),
     )
     const assigned = taken.map((candidate, i) => ({ ...candidate, workerId: slots[i] ?? '' }))
-    for (const { workerId, claim } of await lease(tx, assigned, now))
-      claims.set(workerId, [...(claims.get(workerId) ?? []), claim])
-    return claims
+    const { leased, ended } = await lease(ctx, tx, assigned, now)
+    for (const { workerId, claim } of leased) claims.set(workerId, [...(claims.get(workerId) ?? []), claim])
+    return { claims, ended }
   })
+  tellOf(ctx, ended)
+  return claims
 }
 
 async function shareOut(tx: Db, demand: Demand, now: number): Promise<Share<Candidate>[]> {
@@ -108,18 +114,38 @@ async function countTaken(tx: Db, shares: readonly Share<Candidate>[]): Promise<
 }
 
 async function lease(
+  ctx: Context,
   tx: Db,
   assigned: readonly (Candidate & { workerId: string })[],
   now: number,
-): Promise<{ workerId: string; claim: Claim }[]> {
-  const jobs = new Map(
-    (
-      await setLeased(
-        tx,
-        assigned.map(({ jobId }) => jobId),
-      )
-    ).map((job) => [job.id, job]),
+): Promise<{ leased: { workerId: string; claim: Claim }[]; ended: string[] }> {
+  const taken = await setLeased(
+    tx,
+    assigned.map(({ jobId }) => jobId),
+    now,
   )
+  const rightless = taken.filter((job) => job.hasRights === 0)
+  for (const job of rightless) await endUnleased(ctx, tx, job)
+  const ended = rightless.map((job) => job.id)
+  const jobs = new Map(taken.filter((job) => job.hasRights === 1).map((job) => [job.id, job]))
+  const leasable = assigned.filter(({ jobId }) => !ended.includes(jobId))
+  return { leased: leasable.length === 0 ? [] : await insertLeased(tx, leasable, jobs, now), ended }
+}
+
+// It was counted as running with the rest, whose counters we hold.
+async function endUnleased(ctx: Context, tx: Db, job: TakenJob): Promise<void> {
+  await moveCounters(tx, { teamId: job.teamId, projectId: job.projectId, kind: job.kind, waiting: 0, running: -1 })
+  await finishJob(ctx, tx, system, job, { state: 'canceled', error: rightsEnded })
+}
+
+type TakenJob = Awaited<ReturnType<typeof setLeased>>[number]
+
+async function insertLeased(
+  tx: Db,
+  assigned: readonly (Candidate & { workerId: string })[],
+  jobs: ReadonlyMap<string, TakenJob>,
+  now: number,
+): Promise<{ workerId: string; claim: Claim }[]> {
   const attempts = assigned.map(({ jobId, workerId }) => ({
     jobId,
     workerId,

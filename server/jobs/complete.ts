@@ -1,7 +1,7 @@
 import type { BodyOf } from '@hivesync/contracts/endpoint.ts'
 import type { completeLease as contract } from '@hivesync/contracts/worker-protocol.ts'
 import { publishMirror } from '../mirrors/mirrors.ts'
-import type { Actor } from '../platform/actor.ts'
+import { type Actor, system } from '../platform/actor.ts'
 import type { Context } from '../platform/context.ts'
 import { sha256Hex } from '../platform/crypto/hash.ts'
 import type { Db } from '../platform/db/db.ts'
@@ -12,6 +12,8 @@ import { requireIngestResult } from './ingest-result.ts'
 import { beginAttempt, findLease, readToken } from './lease.ts'
 import { type JobRow, type LeaseRow, lockJob } from './queries.ts'
 import { isFinal } from './read.ts'
+import { isRightless } from './rights.ts'
+import { endRightless, tellOf } from './rights-lost.ts'
 
 export type Completion = BodyOf<typeof contract>
 interface Outcome {
@@ -21,7 +23,7 @@ interface Outcome {
 
 /**
  * Ends an attempt. Exactly one completion of a job is ever accepted: it must hold the lease at its commit. The same completion sent again gets the
- * same answer (a lost reply costs nothing); any other is `lease_lost` and changes nothing.
+ * same answer (a lost reply costs nothing); any other is `lease_lost` and changes nothing. So is that of a job whose rights have ended: it ends here.
  */
 export async function completeLease(
   ctx: Context,
@@ -31,15 +33,24 @@ export async function completeLease(
 ): Promise<Outcome> {
   const hash = sha256Hex(JSON.stringify(completion))
   const index = await prepare(ctx, actor, token, completion)
-  const { outcome, replaced } = await ctx.db.transaction(async (tx) => {
+  const { outcome, replaced, ended } = await ctx.db.transaction(async (tx) => {
     const lease = await findLease(ctx, tx, actor, token)
     // Looked for only now: the same completion, sent twice at once, waited here for the lease that its twin has ended.
-    if (lease === undefined) return { outcome: await requireAccepted(tx, actor, token, hash), replaced: null }
+    if (lease === undefined)
+      return { outcome: await requireAccepted(tx, actor, token, hash), replaced: null, ended: [] }
     const job = await lockJob(tx, lease.jobId)
     if (job === undefined) throw new Error('a lease without a job')
+    // Every act that ends rights ends the lease with them. Only a key loses its rights with time, and what is published must be right at this very commit.
+    const isToBeProved = job.submittedByKey !== null || index !== undefined
+    if (isToBeProved && (await isRightless(tx, job.id, ctx.clock.now())))
+      return { outcome: undefined, replaced: null, ended: await endRightless(ctx, tx, system, [job.id]) }
     const outcome = await end(ctx, tx, actor, job, lease, completion, hash)
-    return { outcome, replaced: index === undefined ? null : await publish(ctx, tx, actor, lease, index) }
+    return { outcome, replaced: index === undefined ? null : await publish(ctx, tx, actor, lease, index), ended: [] }
   })
+  if (outcome === undefined) {
+    tellOf(ctx, ended)
+    throw new AppError('lease_lost', { token })
+  }
   ctx.bus.publish(`job:${outcome.jobId}`)
   ctx.bus.publish('jobs')
   // An index prepared for a lease that was lost meanwhile is not dropped here, for its twin may have published it: the sweep knows.

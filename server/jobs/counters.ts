@@ -74,6 +74,12 @@ export interface CounterChange {
   running: number
 }
 
+type Counted = Pick<CounterChange, 'teamId' | 'projectId' | 'kind'>
+const placeOf = ({ teamId, projectId, kind }: Counted): string => `${teamId} ${projectId} ${kind}`
+
+/** Sorts jobs or leases by the order in which counters are locked. */
+export const byCounters = (a: Counted, b: Counted): number => (placeOf(a) < placeOf(b) ? -1 : 1)
+
 /** Moves one job between waiting, running and neither. */
 export async function moveCounters(tx: Db, change: CounterChange): Promise<void> {
   await tx

@@ -19,7 +19,13 @@ export interface Final {
 }
 
 /** Gives a job its one final state, with the event, the audit row and the outbox row in the same transaction. Counters are the caller's. */
-export async function finishJob(ctx: Context, tx: Db, actor: Actor, job: JobRow, final: Final): Promise<JobRow> {
+export async function finishJob(
+  ctx: Context,
+  tx: Db,
+  actor: Actor,
+  job: Pick<JobRow, 'id' | 'teamId' | 'projectId' | 'kind'>,
+  final: Final,
+): Promise<JobRow> {
   const now = ctx.clock.now()
   const row = await setJob(tx, job.id, {
     state: final.state,

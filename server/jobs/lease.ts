@@ -5,6 +5,7 @@ import { AppError } from '../platform/errors.ts'
 import { hasManyEvents, recordEvents } from './events.ts'
 import { policy } from './policy.ts'
 import { getAttempt, type JobRow, type LeaseRow, lockLease, setAttempt, setJob } from './queries.ts'
+import { hasRights } from './rights.ts'
 import { storable } from './storable.ts'
 
 /** The lease behind a token, if this worker still holds it. Locked, so that no effect slips in after the lease ended. */
@@ -114,10 +115,12 @@ export async function heartbeat(ctx: Context, actor: Actor, asked: readonly numb
       .where('expiresAt', '>', now)
       .where('phase', '=', 'started')
       .execute()
+    // One whose job's rights ended with time is lost before the sweep has come by.
     return tx
       .selectFrom('jobLeases')
       .innerJoin('jobs', 'jobs.id', 'jobLeases.jobId')
       .select(['jobLeases.token', 'jobs.cancelRequestedAt'])
+      .where(hasRights(now), '=', 1)
       .where('jobLeases.workerId', '=', workerId)
       .where('jobLeases.token', 'in', tokens)
       .where('jobLeases.expiresAt', '>', now)

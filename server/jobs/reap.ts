@@ -3,7 +3,7 @@ import { system } from '../platform/actor.ts'
 import type { Context } from '../platform/context.ts'
 import type { Db } from '../platform/db/db.ts'
 import { forUpdate, forUpdateSkipLocked } from '../platform/db/dialect.ts'
-import { moveCounters } from './counters.ts'
+import { byCounters, moveCounters } from './counters.ts'
 import { closeLease, finishJob, requeueJob, verdictOn } from './end.ts'
 import { policy } from './policy.ts'
 import { deleteExpired, type LeaseRow, lockJob } from './queries.ts'
@@ -25,10 +25,16 @@ export async function reapLeases(ctx: Context): Promise<number> {
   return eachOf(ctx, 'lease_not_reaped', expired, ({ token }) => reapLease(ctx, token, false))
 }
 
-/** Takes back everything a worker holds, at once: it was revoked. */
-export async function reapWorker(ctx: Context, workerId: string): Promise<void> {
-  const held = await ctx.db.kysely.selectFrom('jobLeases').select('token').where('workerId', '=', workerId).execute()
-  await eachOf(ctx, 'lease_not_reaped', held, ({ token }) => reapLease(ctx, token, true))
+/**
+ * Takes back everything a worker holds, in the transaction that revokes it: what it had sent before is accepted or refused as a whole. Returns the
+ * jobs, of which the caller tells after the commit.
+ */
+export async function reapWorker(ctx: Context, tx: Db, workerId: string): Promise<string[]> {
+  // All of them before any counter: a completion holds its lease when it asks for the counters.
+  const held = tx.selectFrom('jobLeases').selectAll().where('workerId', '=', workerId).orderBy('token')
+  const leases = (await forUpdate(tx, held).execute()).sort(byCounters)
+  for (const lease of leases) await endLost(ctx, tx, lease)
+  return leases.map((lease) => lease.jobId)
 }
 
 /** Takes back claims that reached nobody, at no cost to their jobs. */
@@ -119,7 +125,8 @@ export async function prune(ctx: Context): Promise<void> {
   await ctx.db.kysely.deleteFrom('workerNonces').where('expiresAt', '<', now).execute()
 }
 
-async function eachOf<T>(
+/** Acts on each row, whatever became of the others; failures are logged. Answers how many went well. */
+export async function eachOf<T>(
   ctx: Context,
   event: string,
   rows: readonly T[],

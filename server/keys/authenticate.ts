@@ -1,11 +1,12 @@
 import { grantedBy } from '@hivesync/contracts/access.ts'
+import { defaultKeyLimit, maxUnprivilegedKeyLimit } from '@hivesync/contracts/api-keys.ts'
 import type { Identity } from '../platform/actor.ts'
 import type { Context } from '../platform/context.ts'
 import { sha256Hex } from '../platform/crypto/hash.ts'
 import { AppError } from '../platform/errors.ts'
 import { createLiveRows } from '../platform/live-rows.ts'
 import { createUseMarks, type UseMarks } from '../sessions/sessions.ts'
-import { isApiKey } from './key-format.ts'
+import { isApiKey, keyEnvironmentOf } from './key-format.ts'
 import { findLiveKey, setApiKeysUsed } from './queries.ts'
 import { parseScopes } from './scopes.ts'
 
@@ -24,6 +25,11 @@ async function loadKey(ctx: Context, secretHash: string) {
     // Both, and both live: the scope outlives neither the owner's role nor the key. An admin's acts are on the whole: a key bound to one project reaches none.
     isAdmin: scopes.includes('admin') && row.adminSince !== null && row.projectId === null,
     permissions: grantedBy(scopes),
+    hourly: {
+      group: row.rootId ?? row.id,
+      // The operator's own key serves all of the old clients, which ask for the worker's status every few seconds.
+      limit: row.rateLimitPerHour ?? (row.userId === null ? maxUnprivilegedKeyLimit : defaultKeyLimit),
+    },
   }
   return { ...row, identity, mark: { id: row.id, usedAt: row.lastUsedAt } }
 }
@@ -41,6 +47,7 @@ export function createKeyAuthenticator(ctx: Context): KeyAuthenticator {
   const keys = createLiveRows(ctx, (secretHash) => loadKey(ctx, secretHash))
   const marks = createUseMarks(ctx, 'api_keys', setApiKeysUsed)
   const { pharosToken } = ctx.config
+  const environment = keyEnvironmentOf(ctx.config)
   const operatorHash = pharosToken === null ? undefined : sha256Hex(pharosToken)
 
   function admit(key: LiveKey | undefined): Identity {
@@ -52,7 +59,7 @@ export function createKeyAuthenticator(ctx: Context): KeyAuthenticator {
   const authenticate = (text: string) => {
     const secretHash = sha256Hex(text)
     // Made-up texts never reach the database: only a key's checksum or the operator's own token opens the way.
-    if (!isApiKey(text) && secretHash !== operatorHash) throw new AppError('invalid_token')
+    if (!isApiKey(text, environment) && secretHash !== operatorHash) throw new AppError('invalid_token')
     const key = keys(secretHash)
     return key instanceof Promise ? key.then(admit) : admit(key)
   }

@@ -1,29 +1,59 @@
-import { sha256Base64url } from '../platform/crypto/hash.ts'
+import { crc32 } from 'node:zlib'
+import { apiKeyPattern } from '@hivesync/contracts/api-keys.ts'
+import type { Config } from '../platform/config.ts'
 import type { Random } from '../platform/random.ts'
 
-const prefixBytes = 6
-const secretBytes = 32
+const digits = '0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz'
+const idLength = 8
+/** 62^43 is a little more than 2^256. */
+const secretLength = 43
 const checksumLength = 6
+const pattern = new RegExp(`^${apiKeyPattern}$`)
+
+export type KeyEnvironment = 'live' | 'test'
+
+/** A key of a production server works nowhere else, and no other key there: a leaked text says how bad it is, a copied database lets no key through. */
+export function keyEnvironmentOf({ profile }: Pick<Config, 'profile'>): KeyEnvironment {
+  return profile === 'production' ? 'live' : 'test'
+}
 
 /**
- * An API key: `hs_`, 8 characters that name it, 43 that hold 256 random bits, and 6 of the SHA-256 of all before them. For
- * secret scanners: `hs_[A-Za-z0-9_-]{57}`; the checksum tells a key from a text that looks like one.
+ * A new key: `hs_`, its environment, 8 characters that name it, 43 that hold 256 random bits, and a checksum. `prefix` is the part
+ * that may be stored and shown to recognise it by.
  */
-const pattern = /^(hs_[A-Za-z0-9_-]{51})([A-Za-z0-9_-]{6})$/
-
-/** A new key, with the part that may be stored and shown to recognise it by. */
-export function generateApiKey(random: Random): { apiKey: string; prefix: string } {
-  const prefix = `hs_${Buffer.from(random.bytes(prefixBytes)).toString('base64url')}`
-  const body = `${prefix}${random.token(secretBytes)}`
+export function generateApiKey(random: Random, environment: KeyEnvironment): { apiKey: string; prefix: string } {
+  const prefix = `hs_${environment}_${randomDigits(random, idLength)}`
+  const body = `${prefix}${randomDigits(random, secretLength)}`
   return { apiKey: `${body}${checksumOf(body)}`, prefix }
 }
 
-/** Whether a text has the form and the checksum of a key: what has not is refused without asking the database. */
-export function isApiKey(text: string): boolean {
-  const [, body, checksum] = pattern.exec(text) ?? []
-  return body !== undefined && checksumOf(body) === checksum
+/** Whether a text has the form and the checksum of a key of this environment: what has not is refused without asking the database. */
+export function isApiKey(text: string, environment: KeyEnvironment): boolean {
+  if (!text.startsWith(`hs_${environment}_`) || !pattern.test(text)) return false
+  return checksumOf(text.slice(0, -checksumLength)) === text.slice(-checksumLength)
 }
 
+/** The environment of a key whose stored prefix this is. */
+export function environmentOf(prefix: string): KeyEnvironment {
+  return prefix.startsWith('hs_live_') ? 'live' : 'test'
+}
+
+// The CRC-32 of zlib, as scanners know it from other keys: it notices any one changed character for certain. It keeps mistakes out, not attackers.
 function checksumOf(body: string): string {
-  return sha256Base64url(body).slice(0, checksumLength)
+  let rest = crc32(body)
+  let text = ''
+  while (text.length < checksumLength) {
+    text = digits.charAt(rest % digits.length) + text
+    rest = Math.floor(rest / digits.length)
+  }
+  return text
+}
+
+function randomDigits(random: Random, length: number): string {
+  let text = ''
+  while (text.length < length) {
+    // Bytes from 248 on would make the first eight digits likelier than the others.
+    for (const byte of random.bytes(length - text.length)) if (byte < 248) text += digits.charAt(byte % digits.length)
+  }
+  return text
 }

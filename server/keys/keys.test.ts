@@ -1,9 +1,11 @@
 import assert from 'node:assert/strict'
 import { before, describe, test } from 'node:test'
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { ApiKey, NewApiKey } from '@hivesync/contracts/api-keys.ts'
+import { type Identities, identitiesOn, type Person } from '../../test/harness/identities.ts'
 import { sha256Hex } from '../platform/crypto/hash.ts'
+import { generateApiKey } from './key-format.ts'
 import { createBearerAuthenticator } from './keys.ts'
-import { type Identities, identitiesOn, type Person } from './test-identity.ts'
 
 const keysPath = '/api/v1/api-keys'
 const dayMs = 24 * 60 * 60 * 1000
@@ -42,13 +44,20 @@ identitiesOn((open, { dialect, again }) => {
     test('is shown once and stored as a hash', async () => {
       const person = await someone()
       const { apiKey, ...shown } = await keyOf(person, { name: 'Laptop' })
-      assert.deepEqual([shown.name, shown.scopes, shown.projectId, shown.expiresAt], ['Laptop', ['read'], null, null])
+      assert.deepEqual([shown.name, shown.scopes, shown.projectId, shown.replacedBy], ['Laptop', ['read'], null, null])
+      assert.equal(shown.environment, 'test')
       assert.deepEqual(await list(person), [shown])
       const stored = await hive.ctx.db.kysely.selectFrom('apiKeys').selectAll().where('id', '=', shown.id).execute()
       assert.equal(stored[0]?.secretHash, sha256Hex(apiKey))
       const everything = JSON.stringify([stored, await hive.audited('api_key.created'), hive.logLines])
       assert.ok(!everything.includes(apiKey))
       assert.equal((await me(apiKey)).body.id, person.userId)
+    })
+
+    test('expires in 90 days unless it is said', async () => {
+      const person = await someone()
+      const now = hive.ctx.clock.now()
+      assert.equal((await keyOf(person)).expiresAt, new Date(now + 90 * dayMs).toISOString())
     })
 
     test('may expire within 400 days and then is refused', async () => {
@@ -133,6 +142,7 @@ identitiesOn((open, { dialect, again }) => {
       const attempts = [
         ['POST', keysPath, { name: 'x', scopes: ['read'] }],
         ['GET', keysPath, undefined],
+        ['POST', `${keysPath}/${id}/rotate`, {}],
         ['DELETE', `${keysPath}/${id}`, undefined],
         ['GET', '/api/v1/auth/sessions', undefined],
         ['DELETE', '/api/v1/auth/sessions', undefined],
@@ -164,9 +174,31 @@ identitiesOn((open, { dialect, again }) => {
       for (let round = 0; round < 10; round++) {
         const person = await someone()
         const { apiKey, id } = await keyOf(person)
-        await Promise.all([me(apiKey), me(apiKey), revoke(person, id), me(apiKey), me(apiKey)])
+        const crowd = () => Array.from({ length: 25 }, () => me(apiKey))
+        await Promise.all([...crowd(), revoke(person, id), ...crowd()])
         await assertRefused(apiKey)
       }
+    })
+
+    test('is refused from the moment its revocation is answered, whatever was under way', async () => {
+      const person = await someone()
+      const { apiKey, id } = await keyOf(person)
+      let isRevoked = false
+      const statuses: [begunAfter: boolean, status: number][] = []
+      const client = async () => {
+        let begunAfter = false
+        while (!begunAfter) {
+          begunAfter = isRevoked
+          statuses.push([begunAfter, (await me(apiKey)).status])
+          // What is answered from memory takes no turn of the event loop: the revocation would get none.
+          await nextTurn()
+        }
+      }
+      const clients = Array.from({ length: 50 }, client)
+      assert.equal((await revoke(person, id)).status, 204)
+      isRevoked = true
+      await Promise.all(clients)
+      for (const [begunAfter, status] of statuses) if (begunAfter) assert.equal(status, 401)
     })
 
     test('of a deactivated owner is refused', async () => {
@@ -188,12 +220,16 @@ identitiesOn((open, { dialect, again }) => {
     test('or never was one, is refused', async () => {
       const { apiKey } = await keyOf(await someone())
       for (const text of ['x', 'hs_', apiKey.slice(0, -1), `${apiKey}A`, `${apiKey.slice(0, -1)}_`, 'a'.repeat(4096)])
-        if (text !== apiKey) await assertRefused(text)
+        await assertRefused(text)
+      // Well formed, with the right checksum, and of nobody; then of a server of the other kind.
+      await assertRefused(generateApiKey(hive.ctx.random, 'test').apiKey)
+      await assertRefused(generateApiKey(hive.ctx.random, 'live').apiKey)
     })
 
     test('is refused at once when it was made up: strangers do not reach the database', () => {
       const bearer = createBearerAuthenticator(hive.ctx)
-      for (const text of ['x', `hs_${'A'.repeat(57)}`, 'a'.repeat(4096)])
+      const live = generateApiKey(hive.ctx.random, 'live').apiKey
+      for (const text of ['x', `hs_test_${'A'.repeat(57)}`, live, 'a'.repeat(4096)])
         assert.throws(() => bearer(text), { code: 'invalid_token' })
     })
   })

@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { type Identities, identitiesOn } from '../../test/harness/identities.ts'
 import type { Context } from '../platform/context.ts'
 import { sha256Hex } from '../platform/crypto/hash.ts'
 import { createBearerAuthenticator, importPharosToken } from './keys.ts'
-import { type Identities, identitiesOn } from './test-identity.ts'
 
 const [firstToken, secondToken] = ['pharos-admin-token-0123456789-abcdef', 'another-admin-token-0123456789-abcdef']
 

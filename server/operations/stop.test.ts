@@ -60,7 +60,7 @@ async function post(url: string, body: unknown, token?: string): Promise<Record<
 
 /** A session of the admin, a job that no worker can take, and a worker. */
 async function furnish(url: string) {
-  const account = { username: 'queen', email: 'queen@example.net', password: 'correct horse battery staple' }
+  const account = { username: 'queen', email: 'queen@example.net', password: 'nine amber drones hum at noon' }
   await post(`${url}/api/v1/setup`, { setupToken, ...account })
   const login = { login: 'queen', password: account.password }
   const token: string = (await post(`${url}/api/v1/auth/login`, login)).accessToken ?? ''

@@ -1,4 +1,5 @@
 import type { Permission } from '@hivesync/contracts/access.ts'
+import { AppError } from './errors.ts'
 
 /** Who is asking, as the authentication that opened the request proved it. Rights over a project are decided in SQL, never from here. */
 export interface Identity {
@@ -13,6 +14,14 @@ export interface Identity {
   readonly isAdmin: boolean
   /** What the credentials allow; a session holds everything. */
   readonly permissions: ReadonlySet<Permission>
+  /** An API key's own limit; nothing else has one. */
+  readonly hourly?: HourlyLimit
+}
+
+/** Requests in any 60 minutes, counted together by all credentials that name the same `group`: a key and those that rotation made of it. */
+export interface HourlyLimit {
+  readonly group: string
+  readonly limit: number
 }
 
 /** An identity in one request; audit events carry the request's id and the network part of the address. */
@@ -33,3 +42,10 @@ export const nobody: Identity = {
 
 /** The control plane itself: timers, reapers, the start. */
 export const system: Actor = { ...nobody, kind: 'system', requestId: null, ip: null }
+
+/** The person and session behind the actor. The contracts let only sessions in; this turns that into types, and holds if one day a contract does not. */
+export function requireSession(actor: Identity): { userId: string; sessionId: string } {
+  const { kind, userId, sessionId } = actor
+  if (kind !== 'user' || userId === null || sessionId === null) throw new AppError('permission_denied')
+  return { userId, sessionId }
+}

@@ -1,9 +1,18 @@
-import { readFileSync, statSync } from 'node:fs'
 import { isIP, isIPv4 } from 'node:net'
 import { resolve } from 'node:path'
+import { type Environment, type Reader, reader } from './config-reader.ts'
 import { findSecretWeakness } from './crypto/secret-strength.ts'
 
 export type Profile = 'local' | 'staging' | 'production'
+
+/** The external OpenID Connect provider people may sign in with. */
+export interface OidcSettings {
+  readonly issuer: string
+  readonly clientId: string
+  readonly clientSecret: string
+  /** What the button says. */
+  readonly name: string
+}
 
 /** The whole configuration, parsed once at start and frozen. Secrets never appear in logs: nothing here is ever printed. */
 export interface Config {
@@ -17,7 +26,21 @@ export interface Config {
   readonly secrets: readonly string[]
   readonly setupToken: string | null
   readonly pharosToken: string | null
-  readonly registration: 'open' | 'closed'
+  readonly registration: 'open' | 'invite' | 'closed'
+  /** Whether an account must prove its email address before its first login. */
+  readonly emailVerification: 'required' | 'optional'
+  /** Whether passwords must mix upper case, lower case and digits; off, because it makes them worse (NIST SP 800-63B-4 §3.1.1.2). */
+  readonly passwordComposition: boolean
+  /** A larger filter of common and breached passwords than the one that comes along (`hivesync admin build-blocklist`). */
+  readonly passwordBlocklist: string | null
+  /** Argon2id's cost where the operator calibrated it (`hivesync admin calibrate`); null for the default. */
+  readonly passwordCost: { memoryKib: number; passes: number } | null
+  /** Threads of libuv's pool, of which password hashing leaves one free. */
+  readonly threadPoolSize: number
+  /** Where mail goes; null writes it to files in the data folder. Holds a password. */
+  readonly smtpUrl: string | null
+  readonly mailFrom: string
+  readonly oidc: OidcSettings | null
   readonly rateScale: number
   readonly accessTokenSeconds: number
   readonly trustedProxies: readonly string[]
@@ -38,9 +61,14 @@ export class ConfigError extends Error {
 /** Words of the texts that examples and guides put where a token belongs. */
 const placeholder = /change|replace|placeholder|example|password|default|insecure|your[-_]/i
 
-type Environment = Readonly<Record<string, string | undefined>>
-
-const secretNames = ['HIVESYNC_SECRET', 'HIVESYNC_SETUP_TOKEN', 'HIVESYNC_DATABASE_URL', 'PHAROS_ADMIN_TOKEN'] as const
+const secretNames = [
+  'HIVESYNC_SECRET',
+  'HIVESYNC_SETUP_TOKEN',
+  'HIVESYNC_DATABASE_URL',
+  'HIVESYNC_SMTP_URL',
+  'HIVESYNC_OIDC_CLIENT_SECRET',
+  'PHAROS_ADMIN_TOKEN',
+] as const
 const plainNames = [
   'HIVESYNC_PROFILE',
   'HIVESYNC_HOST',
@@ -53,6 +81,14 @@ const plainNames = [
   'HIVESYNC_TRUSTED_PROXIES',
   'HIVESYNC_EMBEDDED_WORKER',
   'HIVESYNC_LOCAL_REPOS',
+  'HIVESYNC_EMAIL_VERIFICATION',
+  'HIVESYNC_PASSWORD_COMPOSITION',
+  'HIVESYNC_PASSWORD_BLOCKLIST',
+  'HIVESYNC_PASSWORD_COST',
+  'HIVESYNC_MAIL_FROM',
+  'HIVESYNC_OIDC_ISSUER',
+  'HIVESYNC_OIDC_CLIENT_ID',
+  'HIVESYNC_OIDC_NAME',
 ] as const
 /** Names that other parts read: the worker, the command line, the tests. */
 const foreignPrefixes = ['HIVESYNC_WORKER_', 'HIVESYNC_CLI_', 'HIVESYNC_TEST_']
@@ -98,7 +134,8 @@ export function parseConfig(env: Environment): Config {
     ),
     setupToken: read.secret('HIVESYNC_SETUP_TOKEN'),
     pharosToken: read.secret('PHAROS_ADMIN_TOKEN'),
-    registration: read.oneOf('HIVESYNC_REGISTRATION', ['open', 'closed'], 'closed'),
+    registration: read.oneOf('HIVESYNC_REGISTRATION', ['open', 'invite', 'closed'], 'closed'),
+    ...readIdentity(read, problems),
     rateScale: read.integer('HIVESYNC_RATE_SCALE', 1, 1_000_000, 1),
     accessTokenSeconds: 60 * read.integer('HIVESYNC_ACCESS_TOKEN_MINUTES', 1, 60, 15),
     trustedProxies: Object.freeze(read.list('HIVESYNC_TRUSTED_PROXIES')),
@@ -111,6 +148,71 @@ export function parseConfig(env: Environment): Config {
     problems.push(`NODE_TLS_REJECT_UNAUTHORIZED must not be 0 in ${profile}: it accepts every certificate`)
   if (problems.length > 0) throw new ConfigError([...new Set(problems)])
   return Object.freeze(config)
+}
+
+type IdentitySettings = Pick<
+  Config,
+  | 'emailVerification'
+  | 'passwordComposition'
+  | 'passwordBlocklist'
+  | 'passwordCost'
+  | 'threadPoolSize'
+  | 'smtpUrl'
+  | 'mailFrom'
+  | 'oidc'
+>
+
+function readIdentity(read: Reader, problems: string[]): IdentitySettings {
+  const smtpUrl = read.secret('HIVESYNC_SMTP_URL')
+  if (smtpUrl !== null && !/^smtps?:$/.test(URL.parse(smtpUrl)?.protocol ?? ''))
+    problems.push('HIVESYNC_SMTP_URL must be smtp://USER:PASSWORD@HOST:PORT or smtps://…')
+  const mailFrom = read.text('HIVESYNC_MAIL_FROM') ?? 'HiveSync <hivesync@localhost>'
+  if (!/^[^\r\n<>]{0,100}<[^\s<>@]{1,64}@[^\s<>@]{1,190}>$|^[^\s<>@]{1,64}@[^\s<>@]{1,190}$/.test(mailFrom))
+    problems.push('HIVESYNC_MAIL_FROM must be an address such as HiveSync <hive@example.net>')
+  if (smtpUrl !== null && read.text('HIVESYNC_MAIL_FROM') === null)
+    problems.push('HIVESYNC_MAIL_FROM is missing: set it to the address that mail is sent from')
+  const blocklist = read.text('HIVESYNC_PASSWORD_BLOCKLIST')
+  return {
+    emailVerification: read.oneOf('HIVESYNC_EMAIL_VERIFICATION', ['required', 'optional'], 'optional'),
+    passwordComposition: read.oneOf('HIVESYNC_PASSWORD_COMPOSITION', ['0', '1'], '0') === '1',
+    passwordBlocklist: blocklist === null ? null : resolve(blocklist),
+    passwordCost: readPasswordCost(read.text('HIVESYNC_PASSWORD_COST'), problems),
+    threadPoolSize: read.integer('UV_THREADPOOL_SIZE', 1, 1024, 4),
+    smtpUrl,
+    mailFrom,
+    oidc: readOidc(read, problems),
+  }
+}
+
+/** `m=KIB,t=PASSES`; never below OWASP's smallest equivalents of 19 MiB and two passes, never above what one login may take. */
+function readPasswordCost(text: string | null, problems: string[]): Config['passwordCost'] {
+  if (text === null) return null
+  const [, memory, passes] = /^m=(\d{1,7}),t=(\d{1,2})$/.exec(text) ?? []
+  const cost = { memoryKib: Number(memory), passes: Number(passes) }
+  const least = cost.passes === 1 ? 47_104 : cost.passes === 2 ? 19_456 : 12_288
+  if (cost.passes >= 1 && cost.passes <= 10 && cost.memoryKib >= least && cost.memoryKib <= 1_048_576) return cost
+  problems.push(
+    'HIVESYNC_PASSWORD_COST must be m=KIB,t=PASSES, at least m=19456,t=2: take the output of `hivesync admin calibrate`',
+  )
+  return null
+}
+
+function readOidc(read: Reader, problems: string[]): OidcSettings | null {
+  const issuer = read.text('HIVESYNC_OIDC_ISSUER')
+  const clientId = read.text('HIVESYNC_OIDC_CLIENT_ID')
+  const clientSecret = read.secret('HIVESYNC_OIDC_CLIENT_SECRET')
+  if (issuer === null && clientId === null && clientSecret === null) return null
+  if (issuer === null || clientId === null || clientSecret === null) {
+    problems.push(
+      'HIVESYNC_OIDC_ISSUER, HIVESYNC_OIDC_CLIENT_ID and HIVESYNC_OIDC_CLIENT_SECRET go together: set all or none',
+    )
+    return null
+  }
+  const url = URL.parse(issuer)
+  // What the issuer answers decides who signs in: never over a line that others may write on.
+  if (url === null || (url.protocol !== 'https:' && !(url.protocol === 'http:' && isLoopback(url.hostname))))
+    problems.push('HIVESYNC_OIDC_ISSUER must be an https:// address')
+  return { issuer, clientId, clientSecret, name: read.text('HIVESYNC_OIDC_NAME') ?? url?.hostname ?? 'OpenID' }
 }
 
 function judge(config: Config, problems: string[]): void {
@@ -193,68 +295,4 @@ function judgeAddresses(config: Config, problems: string[]): void {
       problems.push('HIVESYNC_TRUSTED_PROXIES must list addresses or CIDR ranges, separated by commas')
     }
   }
-}
-
-function reader(env: Environment, problems: string[]) {
-  const text = (name: string): string | null => {
-    const value = env[name]?.trim()
-    return value === undefined || value === '' ? null : value
-  }
-  return {
-    text,
-    /** Scheme, host and port, written as clients compare them: lower case, no slash at the end. */
-    origin(name: string, fallback: string): string {
-      const value = text(name)
-      const url = URL.parse(value ?? fallback)
-      const isOrigin =
-        url !== null &&
-        /^https?:$/.test(url.protocol) &&
-        /^\/*$/.test(url.pathname) &&
-        url.search + url.hash + url.username + url.password === ''
-      if (isOrigin) return url.origin
-      problems.push(
-        `${value === null ? 'HIVESYNC_HOST' : name} must be ${value === null ? 'an address or a host name' : 'an origin such as https://hive.example.net'}`,
-      )
-      return fallback
-    },
-    list: (name: string): string[] =>
-      (text(name) ?? '')
-        .split(',')
-        .map((item) => item.trim())
-        .filter((item) => item !== ''),
-    oneOf<const T extends string>(name: string, choices: readonly T[], fallback: T): T {
-      const value = text(name)
-      const choice = choices.find((candidate) => candidate === value)
-      if (value !== null && choice === undefined) problems.push(`${name} must be one of ${choices.join(', ')}`)
-      return choice ?? fallback
-    },
-    integer(name: string, least: number, most: number, fallback: number): number {
-      const value = text(name)
-      if (value === null) return fallback
-      if (/^\d{1,9}$/.test(value) && Number(value) >= least && Number(value) <= most) return Number(value)
-      problems.push(`${name} must be a whole number from ${least} to ${most}`)
-      return fallback
-    },
-    secret(name: string): string | null {
-      const direct = text(name)
-      const file = text(`${name}_FILE`)
-      if (direct !== null && file !== null) problems.push(`${name} and ${name}_FILE are both set: keep one`)
-      if (direct !== null || file === null) return direct
-      return readSecretFile(`${name}_FILE`, file, problems)
-    },
-  }
-}
-
-function readSecretFile(name: string, path: string, problems: string[]): string | null {
-  try {
-    // Others on the machine must not be able to read it; a group may (container secrets are often mounted so).
-    if ((statSync(path).mode & 0o007) !== 0)
-      problems.push(`${name} names a file that everybody can read: chmod o-rwx it`)
-    const value = readFileSync(path, 'utf8').trim()
-    if (value !== '') return value
-    problems.push(`${name} names an empty file`)
-  } catch {
-    problems.push(`${name} names a file that cannot be read`)
-  }
-  return null
 }

@@ -4,6 +4,7 @@ import type { Config } from './config.ts'
 import type { Keyring } from './crypto/keyring.ts'
 import type { Database } from './db/db.ts'
 import type { Logger } from './logger.ts'
+import type { MailTransport } from './mail/transport.ts'
 import type { Random } from './random.ts'
 
 /** What every verb may use; built once in main.ts. Modules are imported, not injected. */
@@ -15,4 +16,6 @@ export interface Context {
   readonly log: Logger
   readonly keyring: Keyring
   readonly bus: Bus
+  /** Where the mail queue empties into; verbs queue with `sendMail`. */
+  readonly mail: MailTransport
 }

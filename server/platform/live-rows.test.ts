@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { identitiesOn } from '../keys/test-identity.ts'
+import { identitiesOn } from '../../test/harness/identities.ts'
 import { createLiveRows, maxRemembered, rememberIfAbsent } from './live-rows.ts'
 
 test('at the ceiling the oldest entry makes room, and what is there is not replaced', () => {

@@ -6,6 +6,11 @@ export interface PageRequest {
   after: string | undefined
 }
 
+export interface Page<Item> {
+  items: Item[]
+  nextCursor: string | null
+}
+
 const defaultLimit = 50
 
 /** Reads `limit` and `cursor` of a list whose cursor is the last item's id. */
@@ -25,7 +30,7 @@ export function toPage<Row, Item>(
   request: PageRequest,
   idOf: (row: Row) => string,
   toItem: (row: Row) => Item,
-): { items: Item[]; nextCursor: string | null } {
+): Page<Item> {
   const shown = rows.slice(0, request.limit)
   const last = shown[shown.length - 1]
   return { items: shown.map(toItem), nextCursor: rows.length > request.limit && last !== undefined ? idOf(last) : null }

@@ -8,6 +8,7 @@ import type { Db } from '../platform/db/db.ts'
 import { withLock } from '../platform/db/dialect.ts'
 import { AppError } from '../platform/errors.ts'
 import { pageRequest, toPage } from '../platform/page.ts'
+import { revoking } from '../platform/revocation.ts'
 import { requireProject } from './projects.ts'
 import {
   deleteMember,
@@ -50,7 +51,7 @@ export async function addProjectMember(
   })
 }
 
-/** Changes a member's role; the last owner keeps it, also when two owners demote each other at once. */
+/** Changes a member's role; the last owner keeps it, also when two owners demote each other at once. What stood on a greater role ends with it. */
 export async function changeProjectMember(
   ctx: Context,
   actor: Actor,
@@ -58,27 +59,26 @@ export async function changeProjectMember(
   userId: string,
   role: ProjectRole,
 ): Promise<ProjectMember> {
-  const changed = await ctx.db.transaction(async (tx) => {
+  return revoking(ctx, actor, async (tx, revoke) => {
     await lockMembers(tx, projectId)
     const project = await requireProject(tx, actor, projectId, 'projects:write')
     const member = await requireMember(tx, projectId, userId)
     if (role !== 'owner') await requireAnotherOwner(tx, projectId, userId)
     await setMemberRole(tx, projectId, userId, role)
     await auditMember(ctx, tx, actor, project, 'project.member_changed', userId, role)
+    await revoke({ users: [userId] })
     return toMember({ ...member, role })
   })
-  ctx.bus.publish('identity')
-  return changed
 }
 
-/** Takes a member out: an owner anybody, everybody else only themselves. */
+/** Takes a member out: an owner anybody, everybody else only themselves. What stood on the membership ends with it: jobs, streams. */
 export async function removeProjectMember(
   ctx: Context,
   actor: Actor,
   projectId: string,
   userId: string,
 ): Promise<void> {
-  await ctx.db.transaction(async (tx) => {
+  await revoking(ctx, actor, async (tx, revoke) => {
     await lockMembers(tx, projectId)
     const project = await requireProject(
       tx,
@@ -90,8 +90,8 @@ export async function removeProjectMember(
     await requireAnotherOwner(tx, projectId, userId)
     await deleteMember(tx, projectId, userId)
     await auditMember(ctx, tx, actor, project, 'project.member_removed', userId, null)
+    await revoke({ users: [userId] })
   })
-  ctx.bus.publish('identity')
 }
 
 // Changes of one project's members queue up here, before the rights are read: of two owners who demote each other at once, one is no owner any more.

@@ -1,5 +1,6 @@
 import type { ProjectPermission, ProjectRole } from '@hivesync/contracts/access.ts'
 import type { Project } from '@hivesync/contracts/projects.ts'
+import { lockAccount } from '../accounts/accounts.ts'
 import { recordAudit } from '../audit/audit.ts'
 import type { Actor } from '../platform/actor.ts'
 import { isoTime } from '../platform/clock.ts'
@@ -8,16 +9,16 @@ import type { Db } from '../platform/db/db.ts'
 import { AppError } from '../platform/errors.ts'
 import { pageRequest, toPage } from '../platform/page.ts'
 import {
-  findPersonalTeam,
   findTeamOfMember,
   insertMember,
   insertProject,
+  lockTeam,
   setProjectArchived,
   setProjectName,
 } from './queries.ts'
 import { isRoleEnough, type ProjectRow, roleIn, selectProjects } from './rights.ts'
 
-export { visibleProjects } from './rights.ts'
+export { hasRoleFor, visibleProjects } from './rights.ts'
 
 export interface ProjectAccess {
   id: string
@@ -59,8 +60,10 @@ export async function createProject(
   // A key bound to one project must not make others.
   if (userId === null || actor.projectId !== null) throw new AppError('permission_denied')
   return ctx.db.transaction(async (tx) => {
-    const team =
-      body.teamId === undefined ? await findPersonalTeam(tx, userId) : await findTeamOfMember(tx, userId, body.teamId)
+    if ((await lockAccount(tx, userId)) === undefined) throw new AppError('session_revoked')
+    // Locked before the membership is read: whoever is taken out of the team at this moment keeps no project in it.
+    const locked = await lockTeam(tx, userId, body.teamId)
+    const team = locked && (await findTeamOfMember(tx, userId, locked.id))
     if (team === undefined) throw new AppError('team_not_found')
     const now = ctx.clock.now()
     const project = {

@@ -1,6 +1,7 @@
 import type { ProjectRole } from '@hivesync/contracts/access.ts'
 import type { Insertable } from 'kysely'
 import type { Db } from '../platform/db/db.ts'
+import { forUpdate } from '../platform/db/dialect.ts'
 import type { Schema } from '../platform/db/schema.ts'
 import type { PageRequest } from '../platform/page.ts'
 
@@ -11,8 +12,11 @@ export interface MemberRow {
   createdAt: number
 }
 
-export function findPersonalTeam(db: Db, userId: string) {
-  return db.selectFrom('teams').select('id').where('personalUserId', '=', userId).executeTakeFirst()
+/** Locks the team, the personal one where none is named, until the transaction ends: nobody leaves it, and it is not deleted, meanwhile. */
+export function lockTeam(tx: Db, userId: string, teamId: string | undefined) {
+  const team = tx.selectFrom('teams').select('id')
+  const named = teamId === undefined ? team.where('personalUserId', '=', userId) : team.where('id', '=', teamId)
+  return forUpdate(tx, named).executeTakeFirst()
 }
 
 export function findTeamOfMember(db: Db, userId: string, teamId: string) {

@@ -1,5 +1,5 @@
 import { type ProjectPermission, type ProjectRole, projectRoles, roleFor } from '@hivesync/contracts/access.ts'
-import { type ExpressionBuilder, sql } from 'kysely'
+import { type ExpressionBuilder, type RawBuilder, type SqlBool, sql } from 'kysely'
 import type { Actor } from '../platform/actor.ts'
 import type { Db } from '../platform/db/db.ts'
 import type { Schema } from '../platform/db/schema.ts'
@@ -18,6 +18,9 @@ export function visibleProjects(db: Db, actor: Actor) {
 
 type Builder = ExpressionBuilder<Schema, 'projects'>
 
+/** Team roles that own every project of the team. */
+const stewards = ['owner', 'admin'] as const
+
 function memberRow(eb: Builder, userId: string) {
   return eb
     .selectFrom('projectMembers')
@@ -32,8 +35,26 @@ function stewardRow(eb: Builder, userId: string) {
     .select('teamMembers.userId')
     .whereRef('teamMembers.teamId', '=', 'projects.teamId')
     .where('teamMembers.userId', '=', userId)
-    .where('teamMembers.role', 'in', ['owner', 'admin'])
+    .where('teamMembers.role', 'in', stewards)
 }
+
+/**
+ * Whether the person in one column has a role that suffices for this in the project in another, for questions about many at once: the rule of
+ * `requireProject`, save for what the credentials allow and whether the account is active. The columns are SQL, never anybody's words.
+ */
+export function hasRoleFor(
+  permission: ProjectPermission,
+  userColumn: string,
+  projectColumn: string,
+): RawBuilder<SqlBool> {
+  const roles = projectRoles.filter((role) => isRoleEnough(role, permission))
+  return sql.raw(`(exists (select 1 from project_members where project_members.project_id = ${projectColumn}
+      and project_members.user_id = ${userColumn} and project_members.role in (${quoted(roles)}))
+    or exists (select 1 from team_members where team_members.user_id = ${userColumn} and team_members.role in (${quoted(stewards)})
+      and team_members.team_id = (select projects.team_id from projects where projects.id = ${projectColumn})))`)
+}
+
+const quoted = (words: readonly string[]): string => words.map((word) => `'${word}'`).join(', ')
 
 export interface ProjectRow {
   id: string
@@ -70,7 +91,7 @@ export function selectProjects(db: Db, actor: Actor) {
 /** The role that counts: a team's owners and admins own its projects; an operator's key edits the one it is bound to. */
 export function roleIn(row: Pick<ProjectRow, 'memberRole' | 'teamRole'>, actor: Actor): ProjectRole | null {
   if (actor.userId === null) return actor.kind === 'key' ? 'editor' : null
-  if (row.teamRole === 'owner' || row.teamRole === 'admin') return 'owner'
+  if (stewards.some((role) => role === row.teamRole)) return 'owner'
   return row.memberRole
 }
 

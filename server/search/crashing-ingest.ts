@@ -7,20 +7,23 @@ import { openKeyring } from '../platform/crypto/keyring.ts'
 import { generateSecret } from '../platform/crypto/secret-strength.ts'
 import { openDatabase } from '../platform/db/db.ts'
 import { createLogger } from '../platform/logger.ts'
+import { createMailTransport } from '../platform/mail/transport.ts'
 import { createRandom } from '../platform/random.ts'
 import { receiveFiles } from './search.ts'
 
 export const name = { projectId: '01900000-0000-7000-8000-000000000001', token: 1 }
 
 export async function openContext(databaseUrl: string, dataDir: string): Promise<Context> {
+  const config = { ...parseConfig({ HIVESYNC_DATA: dataDir }), databaseUrl }
   return {
-    config: { ...parseConfig({ HIVESYNC_DATA: dataDir }), databaseUrl },
+    config,
     db: await openDatabase(databaseUrl),
     clock: systemClock,
     random: createRandom(systemClock),
     log: createLogger({ write: (line) => void process.stderr.write(line) }),
     keyring: openKeyring([generateSecret()]),
     bus: createBus(),
+    mail: createMailTransport(config),
   }
 }
 

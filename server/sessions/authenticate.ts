@@ -6,12 +6,12 @@ import { type AccessTokenClaims, TokenRefused, verifyAccessToken } from '../plat
 import { AppError } from '../platform/errors.ts'
 import { createLiveRows, rememberIfAbsent } from '../platform/live-rows.ts'
 import { findLiveSession, setSessionsSeen } from './queries.ts'
-import { getAccessTokenKeys } from './signing-keys.ts'
+import { countWithdrawals, getAccessTokenKeys } from './signing-keys.ts'
 import { tokenAudience } from './tokens.ts'
 import { createUseMarks, type UseMarks } from './use-marks.ts'
 
 const everyPermission = new Set(permissions)
-/** A token is verified anew this often, so that a signing key withdrawn in an emergency takes its tokens with it (reference T3). */
+/** A token is verified anew this often, and at once when a signing key was withdrawn: the key takes its tokens with it (reference T3). */
 const verifyEveryMs = 60_000
 
 /** What a verified token says, and nothing about rights: those come from the rows, at each request. */
@@ -21,6 +21,8 @@ interface VerifiedToken {
   readonly version: number
   readonly expiresAt: number
   readonly verifiedAt: number
+  /** How many times a signing key had been withdrawn when it was verified. */
+  readonly withdrawals: number
 }
 
 type LiveSession = NonNullable<Awaited<ReturnType<typeof loadSession>>>
@@ -70,7 +72,9 @@ export function createTokenAuthenticator(ctx: Context): TokenAuthenticator {
   }
 
   async function verify(hash: string, text: string): Promise<Identity> {
-    const token = toVerified(await verifyWithKeys(ctx, text), ctx.clock.now())
+    // Counted before: a key withdrawn meanwhile makes the result worthless.
+    const withdrawals = countWithdrawals(ctx)
+    const token = toVerified(await verifyWithKeys(ctx, text), ctx.clock.now(), withdrawals)
     verified.delete(hash)
     rememberIfAbsent(verified, hash, token)
     return check(hash, token)
@@ -79,7 +83,10 @@ export function createTokenAuthenticator(ctx: Context): TokenAuthenticator {
   const authenticate = (text: string) => {
     const hash = sha256Base64url(text)
     const token = verified.get(hash)
-    const isFresh = token !== undefined && Math.abs(ctx.clock.now() - token.verifiedAt) < verifyEveryMs
+    const isFresh =
+      token !== undefined &&
+      token.withdrawals === countWithdrawals(ctx) &&
+      Math.abs(ctx.clock.now() - token.verifiedAt) < verifyEveryMs
     return isFresh ? check(hash, token) : verify(hash, text)
   }
   return Object.assign(authenticate, { marks })
@@ -96,12 +103,13 @@ function isLive(session: LiveSession, token: VerifiedToken, now: number): boolea
   )
 }
 
-const toVerified = (claims: AccessTokenClaims, verifiedAt: number): VerifiedToken => ({
+const toVerified = (claims: AccessTokenClaims, verifiedAt: number, withdrawals: number): VerifiedToken => ({
   userId: claims.sub,
   sessionId: claims.sid,
   version: claims.ver,
   expiresAt: claims.exp * 1000,
   verifiedAt,
+  withdrawals,
 })
 
 async function verifyWithKeys(ctx: Context, text: string): Promise<AccessTokenClaims> {

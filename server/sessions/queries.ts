@@ -15,6 +15,8 @@ const sessionColumns = [
   'sessions.expiresAt',
   'sessions.idleExpiresAt',
   'sessions.revokedAt',
+  'sessions.amr',
+  'sessions.deviceKey',
 ] as const
 
 export type SessionRow = Awaited<ReturnType<typeof insertSession>>
@@ -41,23 +43,33 @@ export interface Rotation {
   counter: number
   now: number
   idleExpiresAt: number
+  /** The thumbprint of the key that was proved; null when none was. */
+  deviceKey: string | null
 }
 
-/** The one compare-and-set of a refresh: of several calls with one token exactly one gets the row (reference T2). */
+/**
+ * The one compare-and-set of a refresh: of several calls with one token exactly one gets the row (reference T2). A session bound to a
+ * device's key needs that key; one that is not is bound by the first that is proved, and never let go again.
+ */
 export function rotateRefreshToken(tx: Db, rotation: Rotation) {
-  const { now } = rotation
+  const { now, deviceKey } = rotation
   return tx
     .updateTable('sessions')
-    .set({
+    .set((eb) => ({
       refreshCounter: rotation.counter,
       refreshHash: rotation.successorHash,
       previousRefreshHash: rotation.presentedHash,
       rotatedAt: now,
       lastSeenAt: now,
       idleExpiresAt: rotation.idleExpiresAt,
-    })
+      ...(deviceKey !== null && {
+        deviceKey,
+        deviceKeyFrom: eb.fn.coalesce('deviceKeyFrom', eb.val(rotation.counter)),
+      }),
+    }))
     .where('sessions.id', '=', rotation.sessionId)
     .where('sessions.refreshHash', '=', rotation.presentedHash)
+    .where((eb) => eb.or([eb('sessions.deviceKey', 'is', null), eb('sessions.deviceKey', '=', deviceKey)]))
     .where('sessions.revokedAt', 'is', null)
     .where('sessions.expiresAt', '>', now)
     .where('sessions.idleExpiresAt', '>', now)
@@ -79,7 +91,7 @@ export function lockSession(tx: Db, sessionId: string) {
   const query = tx
     .selectFrom('sessions')
     .select(sessionColumns)
-    .select(['sessions.refreshHash', 'sessions.previousRefreshHash', 'sessions.rotatedAt'])
+    .select(['sessions.refreshHash', 'sessions.previousRefreshHash', 'sessions.rotatedAt', 'sessions.deviceKeyFrom'])
     .where('sessions.id', '=', sessionId)
   return forUpdate(tx, query).executeTakeFirst()
 }
@@ -122,15 +134,28 @@ export async function setSessionRevoked(
   return (await revocation(tx, userId, now, reason).where('id', '=', sessionId).executeTakeFirst()) !== undefined
 }
 
-/** Ends every live session of the person but one; answers how many. */
-export async function setOtherSessionsRevoked(
+/** Ends every live session of the person, all but one where one is named; answers how many. */
+export async function setSessionsRevoked(
   tx: Db,
   userId: string,
-  keptId: string,
+  exceptId: string | null,
   now: number,
   reason: string,
 ): Promise<number> {
-  return (await revocation(tx, userId, now, reason).where('id', '<>', keptId).execute()).length
+  const all = revocation(tx, userId, now, reason)
+  return (await (exceptId === null ? all : all.where('id', '<>', exceptId)).execute()).length
+}
+
+/** Ends the live sessions beyond the given number, those unused for longest; answers how many. */
+export async function endSurplusSessions(tx: Db, userId: string, max: number, now: number): Promise<number> {
+  const surplus = liveSessionsOf(tx, userId, now)
+    .orderBy('lastSeenAt', 'desc')
+    .orderBy('id', 'desc')
+    .limit(1000)
+    .offset(max)
+  const ids = (await surplus.execute()).map((row) => row.id)
+  if (ids.length > 0) await revocation(tx, userId, now, 'too_many').where('id', 'in', ids).execute()
+  return ids.length
 }
 
 export async function setSessionsSeen(tx: Db, sessionIds: string[], at: number): Promise<void> {
@@ -142,19 +167,48 @@ export async function setSessionsSeen(tx: Db, sessionIds: string[], at: number):
     .execute()
 }
 
-export type SigningKeyRow = Awaited<ReturnType<typeof listSigningKeys>>[number]
+export type SigningKeyRow = Awaited<ReturnType<typeof listSigningKeyRows>>[number]
 
-/** The keys of a purpose that have not been retired. */
-export function listSigningKeys(db: Db, purpose: string, now: number) {
+/** Every key of the purpose, newest first. */
+export function listSigningKeyRows(db: Db, purpose: string) {
   return db
     .selectFrom('signingKeys')
-    .select(['id', 'state', 'publicKey', 'sealedPrivateKey'])
+    .select(['id', 'state', 'publicKey', 'sealedPrivateKey', 'createdAt', 'activatedAt', 'retiresAt'])
     .where('purpose', '=', purpose)
-    .where((eb) => eb.or([eb('retiresAt', 'is', null), eb('retiresAt', '>', now)]))
     .orderBy('createdAt', 'desc')
+    .orderBy('id')
     .execute()
 }
 
 export async function insertSigningKey(tx: Db, row: Insertable<Schema['signingKeys']>): Promise<void> {
   await tx.insertInto('signingKeys').values(row).execute()
+}
+
+export async function setSigningKeyCurrent(tx: Db, id: string, now: number): Promise<void> {
+  await tx.updateTable('signingKeys').set({ state: 'current', activatedAt: now }).where('id', '=', id).execute()
+}
+
+/** The key verifies until then and never signs again: its private half is gone. */
+export async function setSigningKeyPrevious(tx: Db, id: string, retiresAt: number): Promise<void> {
+  const change = { state: 'previous', retiresAt, sealedPrivateKey: '' } as const
+  await tx.updateTable('signingKeys').set(change).where('id', '=', id).execute()
+}
+
+export async function deleteSigningKeys(tx: Db, ids: readonly string[]): Promise<void> {
+  if (ids.length > 0) await tx.deleteFrom('signingKeys').where('id', 'in', ids).execute()
+}
+
+/** Remembers a device proof; false when it is remembered already. Of several calls at once one is answered true. */
+export async function insertProof(db: Db, nonce: string, expiresAt: number): Promise<boolean> {
+  const row = await db
+    .insertInto('proofNonces')
+    .values({ nonce, expiresAt })
+    .onConflict((conflict) => conflict.column('nonce').doNothing())
+    .returning('nonce')
+    .executeTakeFirst()
+  return row !== undefined
+}
+
+export async function deleteExpiredProofs(db: Db, now: number): Promise<void> {
+  await db.deleteFrom('proofNonces').where('expiresAt', '<=', now).execute()
 }

@@ -1,12 +1,44 @@
 import * as contract from '@hivesync/contracts/sessions.ts'
 import type { FastifyInstance } from 'fastify'
+import { challengePasskey } from '../mfa/mfa.ts'
 import type { Context } from '../platform/context.ts'
 import { serve } from '../platform/http/serve.ts'
-import { getKeySet, listSessions, logIn, logOut, refresh, revokeOtherSessions, revokeSession } from './sessions.ts'
+import { readOfferedKey } from './device-proof.ts'
+import { listSigningKeys, rotateSigningKeys } from './rotate-keys.ts'
+import {
+  completeMfa,
+  getKeySet,
+  listSessions,
+  logIn,
+  logInWithPasskey,
+  logOut,
+  readClient,
+  refresh,
+  revokeOtherSessions,
+  revokeSession,
+  startMfaPasskey,
+} from './sessions.ts'
 
 export function sessionRoutes(app: FastifyInstance, ctx: Context): void {
-  serve(app, contract.logIn, ({ actor, body, userAgent }) => logIn(ctx, actor, body, userAgent))
-  serve(app, contract.refresh, ({ actor, body }) => refresh(ctx, actor, body))
+  serve(app, contract.logIn, async ({ actor, body, userAgent, deviceProof, source }) => {
+    const deviceKey = await readOfferedKey(ctx, deviceProof, contract.logIn)
+    const client = await readClient(ctx, { device: body.device, userAgent, deviceKey })
+    return logIn(ctx, actor, body, client, source)
+  })
+  serve(app, contract.completeMfa, async ({ actor, body, deviceProof }) =>
+    completeMfa(ctx, actor, body, await readOfferedKey(ctx, deviceProof, contract.completeMfa)),
+  )
+  serve(app, contract.startMfaPasskey, ({ body }) => startMfaPasskey(ctx, body))
+  serve(app, contract.startPasskeyLogin, () => challengePasskey(ctx, { userId: null, sessionId: null, binding: '' }))
+  serve(app, contract.logInWithPasskey, async ({ actor, body, userAgent, deviceProof, source }) => {
+    const deviceKey = await readOfferedKey(ctx, deviceProof, contract.logInWithPasskey)
+    const client = await readClient(ctx, { device: body.device, userAgent, deviceKey })
+    return logInWithPasskey(ctx, actor, body, client, source)
+  })
+  serve(app, contract.refresh, ({ actor, body, deviceProof }) => {
+    const { method, path } = contract.refresh
+    return refresh(ctx, actor, body, { header: deviceProof, method, path })
+  })
   serve(app, contract.logOut, async ({ actor }) => {
     await logOut(ctx, actor)
     return undefined
@@ -21,4 +53,6 @@ export function sessionRoutes(app: FastifyInstance, ctx: Context): void {
     return undefined
   })
   serve(app, contract.getKeySet, () => getKeySet(ctx))
+  serve(app, contract.listSigningKeys, () => listSigningKeys(ctx))
+  serve(app, contract.rotateSigningKeys, ({ actor, body }) => rotateSigningKeys(ctx, actor, body))
 }

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { before, describe, test } from 'node:test'
 import type { Session } from '@hivesync/contracts/sessions.ts'
-import { type Identities, identitiesOn, type Person, password, type Reply } from '../keys/test-identity.ts'
+import { type Identities, identitiesOn, type Person, password, type Reply } from '../../test/harness/identities.ts'
 
 const loginPath = '/api/v1/auth/login'
 const sessionsPath = '/api/v1/auth/sessions'

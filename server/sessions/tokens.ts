@@ -45,6 +45,8 @@ export function toSession(row: SessionRow, currentId: string | null): Session {
     id: row.id,
     current: row.id === currentId,
     deviceName: row.deviceName,
+    methods: JSON.parse(row.amr),
+    deviceBound: row.deviceKey !== null,
     userAgent: row.userAgent,
     ip: row.ip,
     createdAt: isoTime(row.createdAt),

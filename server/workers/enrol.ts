@@ -5,7 +5,7 @@ import { isoTime } from '../platform/clock.ts'
 import type { Context } from '../platform/context.ts'
 import { sha256Hex } from '../platform/crypto/hash.ts'
 import type { Db } from '../platform/db/db.ts'
-import { isUniqueViolation } from '../platform/db/dialect.ts'
+import { forUpdate, isUniqueViolation } from '../platform/db/dialect.ts'
 import { AppError } from '../platform/errors.ts'
 
 const defaultTtlSeconds = 3600
@@ -96,7 +96,8 @@ async function enrolIn(
     .where('expiresAt', '>', now)
     .returning(['id', 'name', 'teamId', 'createdBy'])
     .executeTakeFirst()
-  if (enrolment === undefined) throw new AppError('invalid_enrolment_token')
+  if (enrolment === undefined || !(await isStillAdmin(tx, enrolment.createdBy)))
+    throw new AppError('invalid_enrolment_token')
   const workerId = ctx.random.id()
   const name = enrolment.name ?? body.name
   await tx
@@ -118,6 +119,19 @@ async function enrolIn(
     teamId: enrolment.teamId,
   })
   return { workerId, name }
+}
+
+/** An enrolment carries the rights of the admin who made it and falls with them; the server's own, for its first worker, is nobody's. */
+async function isStillAdmin(tx: Db, createdBy: string | null): Promise<boolean> {
+  if (createdBy === null) return true
+  const admin = tx
+    .selectFrom('users')
+    .select('id')
+    .where('id', '=', createdBy)
+    .where('adminSince', 'is not', null)
+    .where('deactivatedAt', 'is', null)
+  // Locked: whoever takes the role away at this moment comes before or after.
+  return (await forUpdate(tx, admin).executeTakeFirst()) !== undefined
 }
 
 function requirePublicKey(encoded: string): void {

@@ -6,7 +6,11 @@ import * as contract from '@hivesync/contracts/workers.ts'
 import { generateEncodedKeyPair } from '@hivesync/protocol/keys.ts'
 import { describeHive, type Hive } from '../../test/harness/hive.ts'
 import { submitted, take } from '../../test/harness/jobs.ts'
-import { prune } from '../jobs/jobs.ts'
+import { createDispatcher, prune } from '../jobs/jobs.ts'
+import { system } from '../platform/actor.ts'
+import { createBus } from '../platform/bus.ts'
+import { hearIdentityNews } from '../platform/identity-news.ts'
+import { claimJobs } from './workers.ts'
 
 const enrol = (hive: Hive, enrolmentToken: string, publicKey = generateEncodedKeyPair().publicKey) =>
   hive.call(protocol.enrolWorker, { body: { enrolmentToken, name: 'drone', publicKey } })
@@ -143,6 +147,42 @@ describeHive('workers', (open) => {
     const audit = await hive.ctx.db.kysely.selectFrom('auditEvents').select('action').execute()
     for (const action of ['worker.enrolled', 'worker.draining', 'worker.revoked'])
       assert.equal(audit.filter((row) => row.action === action).length, 1, action)
+  })
+
+  test('the poll of a worker that is revoked ends at once, at whichever replica it waits, and is refused', async () => {
+    await using hive = await open()
+    const { token } = await hive.admin()
+    const [here, there] = [await hive.worker(), await hive.worker()]
+    const replica = { ...hive.ctx, bus: createBus() }
+    await hearIdentityNews(replica)
+    const dispatcher = createDispatcher(replica)
+    const never = new AbortController().signal
+    const waiting = [hive.ctx.bus, replica.bus].map((bus) => {
+      const { promise, resolve } = Promise.withResolvers<void>()
+      const { subscribe } = bus
+      bus.subscribe = (topic, listener) => {
+        if (topic === 'identity') resolve()
+        return subscribe(topic, listener)
+      }
+      return promise
+    })
+    const isolation = { level: 'full' as const, layers: [], reason: null }
+    const report = { version: '1', labels: [], kinds: ['compute' as const], slots: 1, isolation }
+    const body = { report, freeSlots: 1, waitSeconds: 20 }
+    const [call, actor] = [
+      here.call(protocol.claimJobs, { body }),
+      { ...system, kind: 'worker' as const, id: there.id },
+    ]
+    const poll = assert.rejects(claimJobs(replica, dispatcher, actor, body, never), { code: 'worker_revoked' })
+    await Promise.all(waiting)
+    for (const { id } of [here, there]) {
+      const reply = await hive.call(contract.revokeWorker, { token, params: { workerId: id } })
+      assert.equal(reply.status, 204)
+    }
+    assert.equal((await call).problem.code, 'worker_revoked')
+    await hearIdentityNews(replica)
+    await poll
+    dispatcher.close()
   })
 
   test('what a worker says of itself cannot break its own reports', async () => {

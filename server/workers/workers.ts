@@ -2,7 +2,7 @@ import type { Claim, WorkerReport } from '@hivesync/contracts/worker-protocol.ts
 import type { Worker } from '@hivesync/contracts/workers.ts'
 import type { Selectable } from 'kysely'
 import { recordAudit } from '../audit/audit.ts'
-import { type Dispatcher, reapWorker, storable, workerAwayMs } from '../jobs/jobs.ts'
+import { type Dispatcher, reapWorker, storable, tellOf, workerAwayMs } from '../jobs/jobs.ts'
 import type { Actor } from '../platform/actor.ts'
 import { isoTime } from '../platform/clock.ts'
 import type { Context } from '../platform/context.ts'
@@ -10,13 +10,14 @@ import type { Db } from '../platform/db/db.ts'
 import type { Schema } from '../platform/db/schema.ts'
 import { AppError } from '../platform/errors.ts'
 import { pageRequest, toPage } from '../platform/page.ts'
+import { revoking } from '../platform/revocation.ts'
 
 export { createWorkerAuthenticator } from './authenticate.ts'
 export { insertEnrolment } from './enrol.ts'
 
 type WorkerRow = Selectable<Schema['workers']>
 
-/** Stores what the worker says of itself and waits for work; a draining worker, or one without a proven sandbox, gets none. */
+/** Stores what the worker says of itself and waits for work; a draining worker, or one without a proven sandbox, gets none. The wait of one that is revoked ends at once. */
 export async function claimJobs(
   ctx: Context,
   dispatcher: Dispatcher,
@@ -50,9 +51,34 @@ export async function claimJobs(
     freeSlots: Math.min(body.freeSlots, report.slots),
   }
   const waitMs = body.waitSeconds * 1000
-  if (mayWork) return { jobs: await dispatcher.wait(poll, waitMs, signal), draining: false }
-  await dispatcher.idle(waitMs, signal)
-  return { jobs: [], draining: worker.drainingAt !== null }
+  const wait = untilRevoked(ctx, worker.id, signal)
+  try {
+    const jobs = mayWork ? await dispatcher.wait(poll, waitMs, wait.signal) : await dispatcher.idle(waitMs, wait.signal)
+    // Its leases, if it got any, were taken back by its revocation.
+    if (wait.signal.aborted && !signal.aborted) await requireEnrolled(ctx, worker.id)
+    return { jobs: jobs ?? [], draining: worker.drainingAt !== null }
+  } finally {
+    wait.end()
+  }
+}
+
+/** A signal that aborts with the given one, and when the worker is revoked, here or by another replica; also when that cannot be found out. */
+function untilRevoked(ctx: Context, workerId: string, signal: AbortSignal): { signal: AbortSignal; end(): void } {
+  const controller = new AbortController()
+  const unsubscribe = ctx.bus.subscribe('identity', () => {
+    requireEnrolled(ctx, workerId).catch(() => controller.abort())
+  })
+  return { signal: AbortSignal.any([signal, controller.signal]), end: unsubscribe }
+}
+
+async function requireEnrolled(ctx: Context, workerId: string): Promise<void> {
+  const worker = await ctx.db.kysely
+    .selectFrom('workers')
+    .select('id')
+    .where('id', '=', workerId)
+    .where('revokedAt', 'is', null)
+    .executeTakeFirst()
+  if (worker === undefined) throw new AppError('worker_revoked')
 }
 
 export async function listWorkers(ctx: Context, actor: Actor, query: { limit?: string; cursor?: string }) {
@@ -122,9 +148,9 @@ export async function drainWorker(ctx: Context, actor: Actor, workerId: string):
   return toWorker(row, running.get(workerId) ?? 0, now)
 }
 
-/** Cuts a worker off: from this commit on it is refused, and what it holds goes back to the queue. */
+/** Cuts a worker off: from this commit on it is refused and its poll ends, and with it what it holds goes back to the queue. */
 export async function revokeWorker(ctx: Context, actor: Actor, workerId: string): Promise<void> {
-  await ctx.db.transaction(async (tx) => {
+  const jobIds = await revoking(ctx, actor, async (tx, revoke) => {
     const worker = await tx
       .updateTable('workers')
       .set({ revokedAt: ctx.clock.now() })
@@ -138,8 +164,12 @@ export async function revokeWorker(ctx: Context, actor: Actor, workerId: string)
       target: { kind: 'worker', id: workerId },
       teamId: worker.teamId,
     })
+    const taken = await reapWorker(ctx, tx, workerId)
+    // No person's rights: it is for the polls, here and on other replicas.
+    await revoke({})
+    return taken
   })
-  await reapWorker(ctx, workerId)
+  tellOf(ctx, jobIds)
 }
 
 function toWorker(row: WorkerRow, running: number, now: number): Worker {

@@ -4,13 +4,13 @@ import { before, describe, test } from 'node:test'
 import { type Permission, permissions, type Scope } from '@hivesync/contracts/access.ts'
 import * as apiKeys from '@hivesync/contracts/api-keys.ts'
 import type { Endpoint } from '@hivesync/contracts/endpoint.ts'
-import * as jobs from '@hivesync/contracts/jobs.ts'
 import { operations } from '@hivesync/contracts/operations.ts'
 import * as sessions from '@hivesync/contracts/sessions.ts'
 import type { Problem } from '@hivesync/contracts/values.ts'
 import { codesOf } from '../../server/platform/http/openapi.ts'
 import { describeHive, type Hive, type Person, type TestWorker } from '../harness/hive.ts'
 import { sampleOf } from './sample.ts'
+import { createThings, type Things } from './things.ts'
 
 const all = [...operations.values()]
 const isPermission = (access: Endpoint['access']): access is Permission => permissions.some((each) => each === access)
@@ -19,32 +19,58 @@ const parametersOf = ({ params }: Endpoint): string[] => Object.keys(params?.pro
 test('these operations and no others are open to everybody', () => {
   const open = all.filter(({ access }) => access === 'public').map(({ name }) => name)
   assert.deepEqual(open.sort(), [
+    'completeMfa',
+    'confirmEmailChange',
+    'confirmRegistration',
     'enrolWorker',
+    'finishExternalLogin',
+    'getAccountPage',
+    'getAccountPageScript',
+    'getAccountScript',
+    'getAccountStyle',
+    'getDevicePage',
+    'getExternalPage',
+    'getExternalProvider',
     'getHealth',
+    'getInvitationPage',
     'getKeySet',
     'getLanding',
     'getOpenApi',
+    'getPasskeysPage',
     'getReadiness',
     'getSetupPage',
     'getSetupScript',
     'getSetupStyle',
     'logIn',
+    'logInWithPasskey',
+    'pollDeviceLogin',
     'refresh',
     'register',
+    'requestPasswordReset',
+    'resetPassword',
     'setUp',
+    'startDeviceLogin',
+    'startExternalLogin',
+    'startMfaPasskey',
+    'startPasskeyLogin',
+    'verifyEmail',
   ])
 })
 
 test('what needs no proof is limited like a login, or changes nothing', () => {
+  const patient = new Set(['pollDeviceLogin', 'refresh'])
+  const ending = new Set(['logOut', 'revokeSession', 'revokeOtherSessions'])
   for (const { name, access, limit, method } of all) {
-    if (access === 'public') assert.ok(limit === 'auth' || method === 'GET', name)
+    // Who polls is told the pace by the reply: `slow_down` (RFC 8628 §3.5). Who refreshes has what nobody can guess, from an address of many.
+    if (access === 'public') assert.ok(limit === 'auth' || method === 'GET' || patient.has(name), name)
     else if (access === 'worker') assert.equal(limit, 'worker', name)
-    else assert.equal(limit, method === 'GET' ? 'read' : 'write', name)
+    // A window of its own for what tries credentials, and for what only admins do.
+    // Whoever stole a session keeps nobody from ending it.
+    else if (ending.has(name)) assert.equal(limit, 'session', name)
+    else if (limit !== 'auth' && (limit !== 'admin' || access !== 'admin'))
+      assert.equal(limit, method === 'GET' ? 'read' : 'write', name)
   }
 })
-
-/** Ids of things that exist and belong to Ada; an operation with a new parameter fails here until it is named. */
-type Things = Record<string, string>
 
 interface Ask {
   token?: string
@@ -117,18 +143,7 @@ describeHive('access', (open) => {
     ada = await hive.person('ada')
     eve = await hive.person('eve')
     drone = await hive.worker()
-    const projectId = await hive.project(ada)
-    const body = { kind: 'compute' as const, input: { command: ['true'] } }
-    const job = await hive.call(jobs.submitJob, { token: ada.token, params: { projectId }, body })
-    things = {
-      projectId,
-      jobId: job.body.id,
-      userId: ada.userId,
-      sessionId: ada.sessionId,
-      workerId: drone.id,
-      apiKeyId: (await newKey(ada, ['read'])).id,
-      token: '1',
-    }
+    things = { ...(await createThings(hive, ada, drone)), apiKeyId: (await newKey(ada, ['read'])).id }
   })
 
   async function newKey(owner: Person, scopes: Scope[], projectId?: string) {
@@ -137,6 +152,13 @@ describeHive('access', (open) => {
       body: { name: 'key', scopes, projectId },
     })
     return reply.body
+  }
+  /** The fresh proof that a sensitive operation asks for, so that what refuses is what comes after it. */
+  async function proofFor(person: Person, operation: Endpoint): Promise<Record<string, string>> {
+    if (operation.stepUp !== true) return {}
+    const params = Object.fromEntries(parametersOf(operation).map((name) => [name, things[name] ?? '']))
+    const body = operation.body === undefined ? {} : { body: sampleOf(operation.body) }
+    return hive.stepUp(person, operation, { params, ...body } as object)
   }
   const asking = (who: (operation: Endpoint) => Ask | Promise<Ask>) => async (operation: Endpoint) =>
     ask(hive, things, operation, await who(operation))
@@ -167,7 +189,7 @@ describeHive('access', (open) => {
   refuses(
     'a made-up key',
     needsBearer,
-    asking(() => ({ token: `hs_${'x'.repeat(57)}` })),
+    asking(() => ({ token: `hs_test_${'x'.repeat(57)}` })),
     401,
     'invalid_token',
   )
@@ -278,8 +300,13 @@ describeHive('access', (open) => {
       403,
       'permission_denied',
     )
-    const keyOf = (owner: () => Person, scopes: Scope[]) =>
-      asking(async () => ({ token: (await newKey(owner(), scopes)).apiKey }))
+    const keyOf = (owner: () => Person, scopes: Scope[]) => {
+      let key: Promise<{ apiKey: string }> | undefined
+      return asking(async () => {
+        key ??= newKey(owner(), scopes)
+        return { token: (await key).apiKey }
+      })
+    }
     refuses(
       'an admin’s key without the scope admin',
       has('admin'),
@@ -289,7 +316,8 @@ describeHive('access', (open) => {
     )
     refuses(
       'a key with every scope',
-      has('session'),
+      // A key can never bring the fresh proof of a person.
+      ({ access, stepUp }) => access === 'session' || stepUp === true,
       keyOf(() => admin, ['admin']),
       403,
       'permission_denied',
@@ -312,12 +340,14 @@ describeHive('access', (open) => {
     refuses(
       'another team’s person',
       isTheirs,
-      asking(() => ({ token: eve.token })),
+      asking(async (operation) => ({ token: eve.token, headers: await proofFor(eve, operation) })),
       404,
       /_not_found$/,
     )
     const isOfProject = (operation: Endpoint) =>
-      isPermission(operation.access) && parametersOf(operation).some((name) => name === 'projectId' || name === 'jobId')
+      isPermission(operation.access) &&
+      operation.stepUp !== true &&
+      parametersOf(operation).some((name) => name === 'projectId' || name === 'jobId')
     let boundKey: Promise<string> | undefined
     const bound = async (): Promise<string> => {
       boundKey ??= hive.project(ada, 'another').then(async (id) => (await newKey(ada, ['write'], id)).apiKey)

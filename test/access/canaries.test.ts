@@ -18,6 +18,7 @@ const places = [
   'idempotency-key',
   'x-request-id',
   'signature',
+  'step-up',
 ]
 
 /** Puts the canary into every text of a body. */
@@ -81,6 +82,6 @@ describeHive('what a request carries', (open) => {
       for (const secret of [token, token.split('.')[2], refreshToken, refreshToken.slice(-20)])
         assert.ok(secret && !kept.includes(secret))
     }
-    assert.doesNotMatch(kept, /hunter2|correct horse|example\.net|"ip":"\d+\.\d+\.\d+\.\d+"/)
+    assert.doesNotMatch(kept, /hunter2|nine amber|example\.net|"ip":"\d+\.\d+\.\d+\.\d+"/)
   })
 })

@@ -181,7 +181,7 @@ export async function setUp(installation: Installation): Promise<void> {
   const token = /--setup-token (\S+)/.exec(hint)?.[1] ?? ''
   const tokenFile = join(installation.folder, 'setup-token')
   await writeFile(tokenFile, token, { mode: 0o600 })
-  const password = 'correct horse battery staple'
+  const password = 'nine amber drones hum at noon'
   const command = [
     join(root, 'bin', 'hivesync.ts'),
     'setup',

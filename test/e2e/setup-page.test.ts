@@ -42,7 +42,7 @@ test('the setup link makes the first admin once, and its token stays out of the 
   if (process.env.HIVESYNC_TEST_SCREENSHOTS)
     await page.screenshot({ path: `${process.env.HIVESYNC_TEST_SCREENSHOTS}/refused.png` })
 
-  await page.getByLabel('Password').fill('correct horse battery staple')
+  await page.getByLabel('Password').fill('nine amber drones hum at noon')
   await page.getByRole('button').click()
   await page.getByText('is the admin of this server').waitFor()
   if (process.env.HIVESYNC_TEST_SCREENSHOTS)

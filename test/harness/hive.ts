@@ -27,10 +27,13 @@ import { generateSecret } from '../../server/platform/crypto/secret-strength.ts'
 import { type Database, openDatabase } from '../../server/platform/db/db.ts'
 import { onEachDatabase } from '../../server/platform/db/test-databases.ts'
 import { createLogger } from '../../server/platform/logger.ts'
+import { createMailTransport } from '../../server/platform/mail/transport.ts'
 import { createRandom } from '../../server/platform/random.ts'
 import { closeIndexes } from '../../server/search/search.ts'
+import { mailTo, type ReceivedMail, readMails } from './mails.ts'
+import { createProofs, type Proofs } from './proofs.ts'
 
-export const password = 'correct horse battery staple'
+export const password = 'nine amber drones hum at noon'
 
 export interface TestClock extends Clock {
   advance(ms: number): void
@@ -70,19 +73,25 @@ export interface TestWorker {
   claim(slots?: number, waitSeconds?: number): Promise<protocol.Claim[]>
 }
 
-export interface Hive extends AsyncDisposable {
+export interface Hive extends AsyncDisposable, Pick<Proofs, 'stepUp' | 'enrolTotp'> {
   readonly ctx: Context
   readonly app: FastifyInstance
   readonly clock: TestClock
   readonly refusals: RefusalAudit
   /** Every log line so far, as text. */
   readonly logged: string[]
+  /** Delivers what is queued and reads every mail so far, oldest first. */
+  mails(): Promise<ReceivedMail[]>
+  /** The newest mail to an address; fails the test when there is none. */
+  mailTo(address: string): Promise<ReceivedMail>
   call<const E extends Endpoint>(endpoint: E, options?: CallOptions<E>): Promise<Reply<E>>
   inject(options: InjectOptions): Promise<LightMyRequestResponse>
   /** The first admin; set up at the first call. */
   admin(): Promise<Person>
   /** Somebody registered and logged in; the same person each time. */
   person(username: string): Promise<Person>
+  /** One more session of somebody, with the second factor that `enrolTotp` gave them. */
+  logInAgain(username: string, more?: LoginOptions): Promise<Person>
   project(owner: Person, name?: string): Promise<string>
   worker(options?: {
     labels?: string[]
@@ -93,21 +102,28 @@ export interface Hive extends AsyncDisposable {
   }): Promise<TestWorker>
 }
 
+export interface LoginOptions {
+  password?: string
+  device?: { name?: string; token?: string }
+  headers?: Record<string, string>
+}
+
 export interface OpenOptions {
   config?: Partial<Config>
   /** Instead of the test's own clock. */
   clock?: Clock
 }
 
-/** Runs a suite on SQLite and on PostgreSQL; each `open` gives a control plane on a database of its own. */
+/** Runs a suite on SQLite and on PostgreSQL, or on SQLite alone where a browser's side is shown and the verbs behind it have their tests on both; each `open` gives a control plane on a database of its own. */
 export function describeHive(
   name: string,
   suite: (open: (options?: OpenOptions) => Promise<Hive>, each: { dialect: 'sqlite' | 'postgres' }) => void,
+  databases: { only?: 'sqlite' } = {},
 ): void {
   describe(name, () => {
     onEachDatabase((_open, each) => {
       suite(async (options) => openHive(await each.createUrl(), options), each)
-    })
+    }, databases)
   })
 }
 
@@ -130,6 +146,7 @@ async function openHive(databaseUrl: string, options: OpenOptions = {}): Promise
     log: createLogger({ write: (line) => void logged.push(line) }),
     keyring: openKeyring([generateSecret()]),
     bus: createBus(),
+    mail: createMailTransport(config),
   }
   // The smallest cost that Argon2 has: the tests are about the rules around it.
   setPasswordHasher(
@@ -175,7 +192,12 @@ function createHive(parts: {
     return toReply(reply)
   }
 
+  const proofs = createProofs({ ctx, clock, call }, password)
+
   const hive: Hive = {
+    stepUp: proofs.stepUp,
+    enrolTotp: proofs.enrolTotp,
+    logInAgain: (username, more) => logIn(hive, proofs, username, more),
     ctx,
     app,
     clock,
@@ -198,6 +220,8 @@ function createHive(parts: {
       return reply.body.id
     },
     worker: (options) => enrol(hive, options),
+    mails: () => readMails(ctx),
+    mailTo: (address) => mailTo(ctx, address),
     async [Symbol.asyncDispose]() {
       await app.close()
       await closeIndexes(ctx)
@@ -214,17 +238,25 @@ async function setUp(hive: Hive): Promise<Person> {
   const body = { setupToken, email: 'queen@example.net', username: 'queen', password }
   const reply = await hive.call(accounts.setUp, { body })
   assert.equal(reply.status, 201)
-  return logIn(hive, 'queen')
+  return hive.logInAgain('queen')
 }
 
 async function register(hive: Hive, username: string): Promise<Person> {
   const reply = await hive.call(accounts.register, { body: { email: `${username}@example.net`, username, password } })
   assert.equal(reply.status, 201, JSON.stringify(reply.problem))
-  return logIn(hive, username)
+  return hive.logInAgain(username)
 }
 
-async function logIn(hive: Hive, username: string): Promise<Person> {
-  const { body } = await hive.call(sessions.logIn, { body: { login: username, password } })
+async function logIn(hive: Hive, proofs: Proofs, username: string, more: LoginOptions = {}): Promise<Person> {
+  const { headers, device } = more
+  const credentials = { login: username, password: more.password ?? password, ...(device && { device }) }
+  const sent = headers === undefined ? {} : { headers }
+  let { body } = await hive.call(sessions.logIn, { body: credentials, ...sent })
+  if ('mfaRequired' in body) {
+    const code = proofs.authenticatorOf(await userIdOf(hive, username))?.code() ?? ''
+    const { mfaToken } = body
+    body = (await hive.call(sessions.completeMfa, { body: { mfaToken, method: 'totp', code }, ...sent })).body
+  }
   const team = await hive.ctx.db.kysely
     .selectFrom('teams')
     .select('id')
@@ -238,6 +270,15 @@ async function logIn(hive: Hive, username: string): Promise<Person> {
     token: body.accessToken,
     refreshToken: body.refreshToken,
   }
+}
+
+async function userIdOf(hive: Hive, username: string): Promise<string> {
+  const { id } = await hive.ctx.db.kysely
+    .selectFrom('users')
+    .select('id')
+    .where('username', '=', username)
+    .executeTakeFirstOrThrow()
+  return id
 }
 
 async function enrol(hive: Hive, options: Parameters<Hive['worker']>[0] = {}): Promise<TestWorker> {

@@ -1,4 +1,6 @@
 import { getMe } from '@hivesync/contracts/accounts.ts'
+import { listSessions, type Session } from '@hivesync/contracts/sessions.ts'
+import { type Client, listAll } from '@hivesync/sdk'
 import { defineCommand } from '../../command.ts'
 import { connect } from '../../context.ts'
 import { CliError } from '../../failure.ts'
@@ -23,9 +25,15 @@ export const status = defineCommand({
     const kind = session === undefined ? 'api-key' : 'session'
     const storedIn = source === 'environment' ? 'HIVESYNC_CLI_TOKEN in the environment' : profileFile.path
     const accessExpiresAt = session === undefined ? null : new Date(session.expiresAtMs).toISOString()
-    const sessionExpiresAt = session?.sessionExpiresAt ?? null
+    const current = session === undefined ? undefined : await findCurrent(client)
+    const sessionExpiresAt = current?.expiresAt ?? session?.sessionExpiresAt ?? null
+    const methods = current?.methods ?? null
+    const deviceBound = current?.deviceBound ?? null
     return {
-      json: { server, user, kind, source, storedIn, profile: profileFile.name, accessExpiresAt, sessionExpiresAt },
+      json: {
+        ...{ server, user, kind, source, storedIn, profile: profileFile.name },
+        ...{ accessExpiresAt, sessionExpiresAt, methods, deviceBound },
+      },
       lines: fieldLines([
         ['server', server],
         ['user', `${user.username} <${user.email}>${user.isAdmin ? ', admin' : ''}`],
@@ -35,6 +43,11 @@ export const status = defineCommand({
           'session ends',
           sessionExpiresAt === null ? undefined : `${sessionExpiresAt} (${formatAge(sessionExpiresAt, machine.now())})`,
         ],
+        ['proved by', methods?.join(', ')],
+        [
+          'device key',
+          current && (current.deviceBound ? 'refreshes are proved with it' : 'none: the session is not bound'),
+        ],
         [
           'access token',
           accessExpiresAt === null ? undefined : `renewed ${formatAge(accessExpiresAt, machine.now())}, by itself`,
@@ -43,3 +56,8 @@ export const status = defineCommand({
     }
   },
 })
+
+async function findCurrent(client: Client): Promise<Session | undefined> {
+  const { items } = await listAll((cursor) => client.call(listSessions, { query: { limit: '200', cursor } }))
+  return items.find(({ current }) => current)
+}

@@ -11,6 +11,11 @@ export function sha256Hex(value: string | Uint8Array): string {
   return hash('sha256', value, 'hex')
 }
 
+/** SHA-256 as bytes. */
+export function sha256(value: string | Uint8Array): Buffer {
+  return hash('sha256', value, 'buffer')
+}
+
 /** SHA-256 in unpadded base64url. */
 export function sha256Base64url(value: string | Uint8Array): string {
   return hash('sha256', value, 'base64url')

@@ -8,6 +8,7 @@ export type Purpose =
   | 'signing-key'
   | 'refresh'
   | 'step-up'
+  | 'throttle'
   | 'artifact-url'
   | 'preview'
   | 'worker-callback'

@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
-import { createPasswordHasher, PasswordRefused, passwordPermits, StoredHashRefused } from './password.ts'
+import { createPasswordHasher, PasswordRefused, passwordPermits } from './password.ts'
+import { StoredHashRefused } from './password-stored.ts'
 import { Overloaded } from './permits.ts'
 
 const hasher = createPasswordHasher({ permits: 1, maxQueued: 100, deadlineMs: 120_000 })
@@ -9,6 +10,7 @@ const password = 'fifteen letters and more'
 const stored = await hasher.hash(password)
 const salt = 'c29tZXNhbHRzb21lc2FsdA'
 const output = 'A'.repeat(43)
+const bcryptSalt = 'abcdefghijklmnopqrstuu'
 
 test('a password verifies against its own hash only, which states 19 MiB, two passes, one lane', async () => {
   assert.match(stored, /^\$argon2id\$v=19\$m=19456,t=2,p=1\$/)
@@ -56,21 +58,69 @@ test('planted parameters are refused before any work is done', async () => {
     `$argon2id$v=19$m=1e9,t=2,p=1$${salt}$${output}`,
     `$argon2id$v=19$m=19456,t=2,p=1,keyid=a$${salt}$${output}`,
     `$argon2id$v=19$m=19456,t=2,p=1$${salt}$`,
+    `$hs-bcrypt$2b$31$${bcryptSalt}${stored}`,
+    `$hs-bcrypt$2b$16$${bcryptSalt}${stored}`,
+    `$hs-bcrypt$2b$03$${bcryptSalt}${stored}`,
+    `$hs-bcrypt$2a$12$${bcryptSalt}${stored}`,
+    `$hs-bcrypt$2b$12$${bcryptSalt.slice(1)}${stored}`,
+    `$hs-bcrypt$2b$12$${bcryptSalt.slice(1)}x${stored}`,
+    `$hs-bcrypt$2b$12$${bcryptSalt}$argon2id$v=19$m=2097152,t=2,p=1$${salt}$${output}`,
+    `$hs-sha256$argon2id$v=19$m=2097152,t=2,p=1$${salt}$${output}`,
+    `$hs-md5${stored}`,
+    `$hs-sha256$hs-sha256${stored}`,
+    `$argon2id$v=19$m=2097152,t=1000000000,p=1$${salt}$${output}`,
+    `$argon2id$v=19$m=${256 * 1024 + 1},t=2,p=1$${salt}$${output}`,
+    `$argon2id$v=19$m=19456,p=1,t=2$${salt}$${output}`,
+    `$argon2id$v=19$m=019456,t=2,p=1$${salt}$${output}`,
+    `$argon2id$v=19$m=19456,t=2,p=1$${salt}$${output}\n`,
+    `$argon2id$v=19$m=19456,t=2,p=1$${salt}$${output}${'A'.repeat(500)}`,
     '$2b$12$abcdefghijklmnopqrstuuJ0bQy0bQy0bQy0bQy0bQy0bQy0bQy0b',
+    '5e884898da28047151d0e56f8dc6292773603d0d6aabbdd62a11ef721d1542d8',
     '',
   ]
-  for (const hash of planted) await assert.rejects(hasher.verify(hash, password), StoredHashRefused, hash)
+  const full = createPasswordHasher({ permits: 1, maxQueued: 0, deadlineMs: 120_000 })
+  const running = full.verifyNothing(password)
+  await assert.rejects(full.verify(stored, password), Overloaded)
+  // Not even a place in the queue is asked for.
+  for (const hash of planted) await assert.rejects(full.verify(hash, password), StoredHashRefused, hash)
+  await running
+})
+
+test('a damaged hash is refused or matches nothing, and never a fault', async () => {
+  const cheap = createPasswordHasher({
+    permits: 2,
+    maxQueued: 100,
+    deadlineMs: 120_000,
+    cost: { memoryCost: 8, timeCost: 1, parallelism: 1 },
+  })
+  const good = await cheap.hash(password)
+  const character = fc.constantFrom(...'$=,/+.A9mtp0'.split(''))
+  const damage = fc.tuple(fc.nat(good.length - 1), fc.nat(3), fc.string({ unit: character, maxLength: 3 }))
+  await fc.assert(
+    fc.asyncProperty(damage, async ([at, cut, put]) => {
+      const damaged = good.slice(0, at) + put + good.slice(at + cut)
+      const result = await cheap.verify(damaged, password).catch((error: unknown) => error)
+      assert.ok(damaged === good || result === false || result instanceof StoredHashRefused, `${damaged}: ${result}`)
+    }),
+    { numRuns: 1500 },
+  )
+})
+
+test('a cost above the caps is borne only where the configuration once asked for it', () => {
+  const dear = `$argon2id$v=19$m=${512 * 1024},t=2,p=1$${salt}$${output}`
+  assert.throws(() => hasher.worksFor(dear), StoredHashRefused)
+  const work = { kind: 'argon2id', memoryCost: 512 * 1024, timeCost: 2, parallelism: 1 } as const
+  assert.ok(hasher.worksFor(dear, [work]).some((each) => each.kind === 'argon2id' && each.memoryCost === 512 * 1024))
 })
 
 test('hashes of other parameters verify and ask for a new hash', async () => {
   const cost = { memoryCost: 8192, timeCost: 1, parallelism: 1 }
   const past = createPasswordHasher({ permits: 1, maxQueued: 1, deadlineMs: 120_000, cost })
   const weaker = await past.hash(password)
-  assert.equal(past.needsRehash(weaker), false)
+  assert.equal(past.needsRehash(weaker, password), false)
   assert.equal(await hasher.verify(weaker, password), true)
-  assert.equal(hasher.needsRehash(weaker), true)
-  assert.equal(hasher.needsRehash(stored), false)
-  assert.equal(hasher.needsRehash('legacy'), true)
+  assert.equal(hasher.needsRehash(weaker, password), true)
+  assert.equal(hasher.needsRehash(stored, password), false)
 })
 
 test('an account that does not exist is verified in the same queue and is always wrong', async () => {
@@ -86,4 +136,11 @@ test('permits leave a core and a thread of the pool free, and are never none', (
   assert.equal(passwordPermits(2, 4), 1)
   assert.equal(passwordPermits(1, 4), 1)
   assert.equal(passwordPermits(64, 128), 63)
+})
+
+test('permits take no more than 1 GiB together, and one is always granted', () => {
+  assert.equal(passwordPermits(64, 128, 19_456), 53)
+  assert.equal(passwordPermits(64, 128, 256 * 1024), 4)
+  assert.equal(passwordPermits(64, 128, 1024 * 1024), 1)
+  assert.equal(passwordPermits(4, 4, 19_456), 3)
 })

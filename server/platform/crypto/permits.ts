@@ -10,57 +10,113 @@ export class Overloaded extends Error {
   }
 }
 
+export interface Work {
+  /** Its share of the budget. What is larger than the whole budget runs too, alone. */
+  size?: number
+  /** Who asks: one source may fill no more than its share of the queue. */
+  source?: string | null
+}
+
 export interface Permits {
-  /** Runs the work when a permit is free, in order of arrival; throws `Overloaded` without running it otherwise. */
-  run<T>(work: () => Promise<T>): Promise<T>
+  /** Runs the work when a permit and its share of the budget are free, in order of arrival; throws `Overloaded` without running it otherwise. */
+  run<T>(work: () => Promise<T>, of?: Work): Promise<T>
   readonly load: { running: number; waiting: number }
 }
 
+export interface PermitLimits {
+  permits: number
+  maxQueued: number
+  deadlineMs: number
+  /** What all that runs at once may have in sum, in the unit of `size`; unbounded unless given. */
+  budget?: number
+  /** How many of one source may wait; all of them unless given. */
+  maxQueuedPerSource?: number
+}
+
+interface Waiting {
+  size: number
+  source: string | null
+  proceed: () => void
+}
+
 /** A semaphore with a bounded queue; the deadline is for waiting only, work once begun runs to its end. */
-export function createPermits(limits: { permits: number; maxQueued: number; deadlineMs: number }): Permits {
-  const { permits, maxQueued, deadlineMs } = limits
+export function createPermits(limits: PermitLimits): Permits {
+  const { permits, maxQueued, deadlineMs, budget = Infinity, maxQueuedPerSource = maxQueued } = limits
   if (!(permits >= 1)) throw new RangeError('at least one permit is needed')
   const retryAfterSeconds = Math.max(1, Math.ceil(deadlineMs / 1000))
-  const waiting = new Set<() => void>()
+  const waiting = new Set<Waiting>()
+  const queued = new Map<string, number>()
   let running = 0
+  let spent = 0
 
-  function acquire(): Promise<void> {
-    if (running < permits) {
-      running++
+  function fits(size: number): boolean {
+    return running === 0 || (running < permits && spent + size <= budget)
+  }
+
+  function begin(size: number): void {
+    running++
+    spent += size
+  }
+
+  function join(entry: Waiting): void {
+    waiting.add(entry)
+    if (entry.source !== null) queued.set(entry.source, (queued.get(entry.source) ?? 0) + 1)
+  }
+
+  function leave(entry: Waiting): void {
+    waiting.delete(entry)
+    if (entry.source === null) return
+    const left = (queued.get(entry.source) ?? 0) - 1
+    if (left > 0) queued.set(entry.source, left)
+    else queued.delete(entry.source)
+  }
+
+  function acquire(size: number, source: string | null): Promise<void> {
+    // Nobody overtakes who waits, not even something small that would fit.
+    if (waiting.size === 0 && fits(size)) {
+      begin(size)
       return Promise.resolve()
     }
-    if (waiting.size >= maxQueued) return Promise.reject(new Overloaded('queue_full', retryAfterSeconds))
+    const isCrowd = source !== null && (queued.get(source) ?? 0) >= maxQueuedPerSource
+    if (waiting.size >= maxQueued || isCrowd) return Promise.reject(new Overloaded('queue_full', retryAfterSeconds))
     const { promise, resolve, reject } = Promise.withResolvers<void>()
     const timer = setTimeout(() => {
-      waiting.delete(proceed)
+      leave(entry)
       reject(new Overloaded('deadline', retryAfterSeconds))
+      // Those behind something large may fit where it did not.
+      admit()
     }, deadlineMs)
-    const proceed = () => {
-      clearTimeout(timer)
-      resolve()
+    const entry: Waiting = {
+      size,
+      source,
+      proceed: () => {
+        clearTimeout(timer)
+        resolve()
+      },
     }
-    waiting.add(proceed)
+    join(entry)
     return promise
   }
 
-  /** Hands the permit to the next in line instead of freeing it, so that a newcomer cannot overtake. */
-  function release(): void {
-    const [next] = waiting
-    if (next === undefined) {
-      running--
-      return
+  /** Hands what is free to the next in line, in order, so that a newcomer cannot overtake. */
+  function admit(): void {
+    for (const entry of waiting) {
+      if (!fits(entry.size)) return
+      leave(entry)
+      begin(entry.size)
+      entry.proceed()
     }
-    waiting.delete(next)
-    next()
   }
 
   return {
-    async run(work) {
-      await acquire()
+    async run(work, { size = 0, source = null } = {}) {
+      await acquire(size, source)
       try {
         return await work()
       } finally {
-        release()
+        running--
+        spent -= size
+        admit()
       }
     },
     get load() {

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { createHmac, generateKeyPairSync, sign } from 'node:crypto'
 import { test } from 'node:test'
 import fc from 'fast-check'
+import { DeviceProofRefused, verifyDeviceProof } from './device-proof.ts'
 import { openKeyring, SealBroken } from './keyring.ts'
 import { generateSecret } from './secret-strength.ts'
 import {
@@ -123,6 +124,38 @@ test('another type, issuer or audience is refused', async () => {
   await assertRefused(forge(goodHeader, { ...claims, iss: 'https://hive.test/' }), 'invalid')
   await assertRefused(forge(goodHeader, { ...claims, aud: 'other' }), 'invalid')
   await assertRefused(forge(goodHeader, { ...claims, aud: ['other', 'hivesync'] }), 'invalid')
+})
+
+test('a header that names a member twice, or is spelled another way than ours, is refused', async () => {
+  const { alg, typ, kid } = goodHeader
+  for (const header of [
+    `{"alg":"none","alg":"${alg}","typ":"${typ}","kid":"${kid}"}`,
+    `{"alg":"${alg}","typ":"JWT","typ":"${typ}","kid":"${kid}"}`,
+    `{"alg":"${alg}","typ":"${typ}","kid":"other","kid":"${kid}"}`,
+    `{"typ":"${typ}","alg":"${alg}","kid":"${kid}"}`,
+    ` {"alg":"${alg}","typ":"${typ}","kid":"${kid}"}`,
+    `{"alg":"${alg}","typ":"at\\u002bjwt","kid":"${kid}"}`,
+  ]) {
+    const input = `${Buffer.from(header).toString('base64url')}.${encode(claims)}`
+    await assertRefused(`${input}.${sign(null, Buffer.from(input), key.privateKey).toString('base64url')}`, 'invalid')
+  }
+})
+
+test('a genuine signature does not help a token that is too long', async () => {
+  await assertRefused(forge(goodHeader, { ...claims, padding: 'a'.repeat(2048) }), 'malformed')
+})
+
+test('a device proof is no access token, and an access token no device proof', async () => {
+  const target = { method: 'POST', url: 'https://hive.test/', tokenHash: undefined }
+  const jwk = { kty: 'OKP', crv: 'Ed25519', x: row.publicKey }
+  const both = { ...claims, htm: target.method, htu: target.url, jti: 'a-proof-of-its-own' }
+  // Even where the server's own key signed both.
+  const proof = forge({ alg: 'EdDSA', typ: 'dpop+jwt', jwk }, both)
+  await verifyDeviceProof(proof, target, now * 1000)
+  await assertRefused(proof, 'invalid')
+  await assertRefused(forge({ ...goodHeader, typ: 'dpop+jwt' }, both), 'invalid')
+  await assert.rejects(verifyDeviceProof(good, target, now * 1000), DeviceProofRefused)
+  await assert.rejects(verifyDeviceProof(forge({ ...goodHeader, jwk }, both), target, now * 1000), DeviceProofRefused)
 })
 
 test('times are enforced with a tolerance of at most 30 s', async () => {

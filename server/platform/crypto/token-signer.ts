@@ -1,13 +1,14 @@
 import { createPrivateKey, createPublicKey, generateKeyPairSync, type KeyObject } from 'node:crypto'
 import { calculateJwkThumbprint, errors, jwtVerify, SignJWT } from 'jose'
-import { decodeBase64url } from './hash.ts'
+import { readJoseHeader } from './jose-header.ts'
 import type { Keyring } from './keyring.ts'
 
 const algorithm = 'EdDSA' // the only one, with Ed25519 keys only (RFC 8037); nothing in a token can choose another
 const tokenType = 'at+jwt' // RFC 9068 §2.1
 const maxTokenLength = 2048
 const maxToleranceSeconds = 30
-const maxLifetimeSeconds = 60 * 60
+/** No access token lives longer, whatever it says. */
+export const maxTokenSeconds = 60 * 60
 const keyIdPattern = /^[A-Za-z0-9_-]{1,64}$/
 const textPattern = /^[\x21-\x7e]{1,200}$/
 
@@ -117,7 +118,7 @@ export async function verifyAccessToken(
   if (!isAccessTokenClaims(payload)) throw new TokenRefused('invalid')
   // jose looks at iat only together with a maximum age.
   if (payload.iat > expected.nowMs / 1000 + tolerance) throw new TokenRefused('not_yet_valid')
-  if (payload.exp - payload.iat > maxLifetimeSeconds) throw new TokenRefused('invalid')
+  if (payload.exp - payload.iat > maxTokenSeconds) throw new TokenRefused('invalid')
   return payload
 }
 
@@ -126,21 +127,15 @@ export async function verifyAccessToken(
  * the token bring its own key, `crit` and `b64` change what is signed (RFC 8725 §3).
  */
 function readKeyId(token: string): string {
-  const parts = token.length <= maxTokenLength ? token.split('.') : []
-  // Each part in its one canonical spelling: else a token has several, and each would pass the cache by.
-  const [header, payload, signature] = parts.map((part) => (part === '' ? undefined : decodeBase64url(part)))
-  if (parts.length !== 3 || !header || !payload || !signature) throw new TokenRefused('malformed')
-  let members: unknown
-  try {
-    members = JSON.parse(header.toString('utf8'))
-  } catch {
-    throw new TokenRefused('malformed')
-  }
-  if (typeof members !== 'object' || members === null || Array.isArray(members)) throw new TokenRefused('malformed')
-  const { alg, typ, kid, ...others } = members as Record<string, unknown>
+  const members = readJoseHeader(token, maxTokenLength)
+  if (members === undefined) throw new TokenRefused('malformed')
+  const { alg, typ, kid, ...others } = members
   if (alg !== algorithm || typ !== tokenType || Object.keys(others).length > 0) throw new TokenRefused('invalid')
   // The id is looked up and nothing else: no path, no query can be made of it.
   if (typeof kid !== 'string' || !keyIdPattern.test(kid)) throw new TokenRefused('invalid')
+  // In the one spelling that we write: a member named twice would be read by others as something else.
+  const ours = Buffer.from(JSON.stringify({ alg, typ, kid })).toString('base64url')
+  if (!token.startsWith(`${ours}.`)) throw new TokenRefused('invalid')
   return kid
 }
 

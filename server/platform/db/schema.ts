@@ -1,16 +1,10 @@
 import type { Generated } from 'kysely'
+import type { IdentitySchema } from './schema-identity.ts'
 
 /** The tables as TypeScript sees them (camelCase through CamelCasePlugin); the SQL in migrations/ is the source. Times are epoch milliseconds. */
-export interface Schema {
-  users: Users
-  setup: { id: number; tokenHash: string | null; completedAt: number | null }
-  signingKeys: SigningKeys
-  sessions: Sessions
-  teams: { id: string; name: string; personalUserId: string | null; tier: Generated<string>; createdAt: number }
-  teamMembers: { teamId: string; userId: string; role: 'member' | 'admin' | 'owner'; createdAt: number }
+export interface Schema extends IdentitySchema {
   projects: Projects
   projectMembers: { projectId: string; userId: string; role: 'viewer' | 'editor' | 'owner'; createdAt: number }
-  apiKeys: ApiKeys
   auditEvents: AuditEvents
   outbox: { seq: Generated<number>; at: number; topic: string; teamId: string | null; payload: string }
   jobs: Jobs
@@ -37,49 +31,6 @@ export interface Schema {
   }
 }
 
-interface Users {
-  id: string
-  email: string
-  emailKey: string
-  username: string
-  usernameKey: string
-  passwordHash: string | null
-  adminSince: number | null
-  deactivatedAt: number | null
-  emailVerifiedAt: number | null
-  createdAt: number
-  lastLoginAt: number | null
-  tokenVersion: Generated<number>
-}
-
-interface SigningKeys {
-  id: string
-  purpose: string
-  state: 'next' | 'current' | 'previous'
-  publicKey: string
-  sealedPrivateKey: string
-  createdAt: number
-  retiresAt: number | null
-}
-
-interface Sessions {
-  id: string
-  userId: string
-  deviceName: string | null
-  userAgent: string | null
-  ip: string | null
-  createdAt: number
-  lastSeenAt: number
-  expiresAt: number
-  idleExpiresAt: number
-  revokedAt: number | null
-  revokedReason: string | null
-  refreshCounter: number
-  refreshHash: string
-  previousRefreshHash: string | null
-  rotatedAt: number
-}
-
 interface Projects {
   id: string
   teamId: string
@@ -87,20 +38,6 @@ interface Projects {
   createdBy: string | null
   createdAt: number
   archivedAt: number | null
-}
-
-interface ApiKeys {
-  id: string
-  userId: string | null
-  projectId: string | null
-  name: string
-  prefix: string
-  secretHash: string
-  scopes: string
-  createdAt: number
-  expiresAt: number | null
-  lastUsedAt: number | null
-  revokedAt: number | null
 }
 
 interface AuditEvents {

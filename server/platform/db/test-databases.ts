@@ -29,10 +29,11 @@ export interface EachDatabase {
  */
 export function onEachDatabase(
   suite: (open: (options?: DatabaseOptions) => Promise<Database>, each: EachDatabase) => void,
-  options: { directory?: string } = {},
+  options: { directory?: string; only?: 'sqlite' } = {},
 ): void {
   const directory = options.directory ?? migrationsDirectory
   describe('on sqlite', () => runSuite('sqlite', directory, suite))
+  if (options.only === 'sqlite') return
   if (unreachable === undefined) {
     describe('on postgres', () => runSuite('postgres', directory, suite))
   } else if (isRequired) {

@@ -1,7 +1,15 @@
 import { isContentDigest } from '@hivesync/protocol/content-digest.ts'
 import type { FastifyReply, FastifyRequest } from 'fastify'
+import { sha256Base64url } from '../crypto/hash.ts'
 import { AppError } from '../errors.ts'
 import { parseJson } from './json.ts'
+
+const digests = new WeakMap<FastifyRequest, string>()
+
+/** The SHA-256 (base64url) of the body's bytes as they arrived, where the operation needs a step-up; null without a body. */
+export function bodyDigestOf(request: FastifyRequest): string | null {
+  return digests.get(request) ?? null
+}
 
 const checked = new WeakSet<FastifyRequest>()
 const empty = Buffer.alloc(0)
@@ -15,6 +23,7 @@ export function readBody(
   const bytes = typeof body === 'string' ? Buffer.from(body) : body
   try {
     checkDigest(request, bytes)
+    if (request.routeOptions.config.endpoint?.stepUp) digests.set(request, sha256Base64url(bytes))
     done(null, bytes.length === 0 ? undefined : parseJson(bytes))
   } catch (error) {
     done(error as Error)

@@ -4,10 +4,13 @@ import { type Access, permissions } from '@hivesync/contracts/access.ts'
 import { getHealth } from '@hivesync/contracts/service.ts'
 import { type Identity, nobody, system } from '../actor.ts'
 import { AppError } from '../errors.ts'
-import { SlidingWindow } from '../limits/sliding-window.ts'
 import { createGuard } from './guard.ts'
+import { createRateLimits } from './rate-limits.ts'
 
-const guard = createGuard({ bearer: () => nobody, worker: async () => nobody }, new SlidingWindow(1000), 1, () => 0)
+const guard = createGuard(
+  { bearer: () => nobody, worker: async () => nobody, stepUp: async () => {} },
+  createRateLimits(1, () => 0),
+)
 
 function admits(access: Access, identity: Identity): boolean {
   try {
@@ -44,6 +47,22 @@ test('each access admits exactly whom it names', () => {
     for (const [name, identity] of Object.entries(identities)) {
       assert.equal(admits(access, identity), admitted.includes(name), `${access} ${name}`)
     }
+  }
+})
+
+test('what needs a fresh proof of the person is refused to every key, whatever it may do', () => {
+  for (const access of ['jobs:write', 'admin', 'session'] as const) {
+    const admitted = (identity: Identity) => {
+      try {
+        guard.authorise({ ...getHealth, access, stepUp: true }, identity)
+        return true
+      } catch (error) {
+        assert.ok(error instanceof AppError && error.code === 'permission_denied')
+        return false
+      }
+    }
+    assert.ok(admitted(identities.admin))
+    for (const name of ['key', 'adminKey', 'readingKey'] as const) assert.ok(!admitted(identities[name]), name)
   }
 })
 

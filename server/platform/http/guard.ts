@@ -1,20 +1,25 @@
-import type { Endpoint, LimitCategory } from '@hivesync/contracts/endpoint.ts'
+import type { Endpoint } from '@hivesync/contracts/endpoint.ts'
 import type { FastifyRequest } from 'fastify'
 import { type Actor, type Identity, nobody } from '../actor.ts'
 import { AppError } from '../errors.ts'
-import type { SlidingWindow, WindowState } from '../limits/sliding-window.ts'
-import { limitKeyOf, partialAddress } from './client-address.ts'
+import type { WindowState } from '../limits/sliding-window.ts'
+import { partialAddress } from './client-address.ts'
+import type { RateLimits } from './rate-limits.ts'
 
 /** How credentials become an identity; each throws a 401 refusal. Answers at once where it can, so that the common request costs no turn of the event loop. */
 export interface Authenticators {
   bearer(token: string): Identity | Promise<Identity>
   worker(request: FastifyRequest): Promise<Identity>
+  /** Spends the proof that came in the header `Step-Up`; throws when it is missing or is not for this session and this very act. */
+  stepUp(actor: Actor, act: SensitiveAct, proof: string | undefined): Promise<void>
 }
 
-/** Requests per minute (requirement I1); an enrolled worker is not limited, so its figure counts only requests that prove no worker. */
-const perMinute = { auth: 10, write: 30, read: 100, admin: 200, worker: 100 } as const satisfies Partial<
-  Record<LimitCategory, number>
->
+/** What a step-up is bound to: the operation, its parameters and the SHA-256 (base64url) of its body. */
+export interface SensitiveAct {
+  readonly operation: string
+  readonly params: Readonly<Record<string, string>>
+  readonly bodyDigest: string | null
+}
 
 export interface Guard {
   authenticate(endpoint: Endpoint, request: FastifyRequest): Identity | Promise<Identity>
@@ -24,27 +29,14 @@ export interface Guard {
   actor(identity: Identity, requestId: string, address: string): Actor
 }
 
-export function createGuard(
-  authenticators: Authenticators,
-  window: SlidingWindow,
-  rateScale: number,
-  now: () => number,
-): Guard {
+export function createGuard(authenticators: Authenticators, limits: RateLimits): Guard {
   return {
     authenticate(endpoint, request) {
       if (endpoint.access === 'public') return nobody
       if (endpoint.access === 'worker') return authenticators.worker(request)
       return authenticators.bearer(bearerToken(request.headers.authorization))
     },
-    limit(endpoint, identity, address) {
-      const category = endpoint.limit
-      if (category === 'none' || (category === 'worker' && identity.kind === 'worker')) return undefined
-      const key =
-        identity.kind === 'nobody'
-          ? `${category}:ip:${limitKeyOf(address)}`
-          : `${category}:${identity.kind}:${identity.id}`
-      return window.hit(key, perMinute[category] * rateScale, now())
-    },
+    limit: (endpoint, identity, address) => limits.hit(endpoint.limit, identity, address),
     authorise(endpoint, identity) {
       if (!isAllowed(endpoint, identity)) throw new AppError('permission_denied', { access: endpoint.access })
     },
@@ -52,7 +44,9 @@ export function createGuard(
   }
 }
 
-function isAllowed({ access }: Endpoint, identity: Identity): boolean {
+function isAllowed({ access, stepUp }: Endpoint, identity: Identity): boolean {
+  // A fresh proof of the person (requirement A8) is nothing a key could ever bring: refused before its body is read.
+  if (stepUp && identity.kind === 'key') return false
   if (access === 'public') return true
   if (access === 'worker') return identity.kind === 'worker'
   if (access === 'session') return identity.kind === 'user'

@@ -2,16 +2,16 @@ import type { Endpoint } from '@hivesync/contracts/endpoint.ts'
 import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify'
 import { type Actor, nobody } from '../actor.ts'
 import type { Context } from '../context.ts'
-import { SlidingWindow } from '../limits/sliding-window.ts'
 import { type Logger, pickLogFields } from '../logger.ts'
 import { admit } from './admit.ts'
-import { readBody, requireDigest } from './body.ts'
+import { bodyDigestOf, readBody, requireDigest } from './body.ts'
 import { answerBrokenRequest } from './broken-request.ts'
 import { type Authenticators, createGuard } from './guard.ts'
 import { securityHeaders } from './headers.ts'
 import { createHostRule } from './host.ts'
 import { methodsFor } from './methods.ts'
 import { answerError, sendProblem } from './problems.ts'
+import { createRateLimits } from './rate-limits.ts'
 
 /** Milliseconds a client has for its headers and for the whole request (slow clients hold a socket, never a worker), and between requests. */
 export interface Patience {
@@ -22,7 +22,9 @@ export interface Patience {
   checkMs: number
 }
 const defaultPatience: Patience = { headersMs: 10_000, requestMs: 30_000, keepAliveMs: 65_000, checkMs: 1000 }
-const windowMs = 60_000
+const sweepEveryMs = 60_000
+/** A body that took longer to arrive may have outlived the rights it was sent with: across replicas a revocation may take as long (requirement A6). */
+const trustedMs = 1000
 const anonymous: Actor = { ...nobody, requestId: null, ip: null }
 
 /**
@@ -74,12 +76,13 @@ export function createHttp(
   // RFC 9110 §10.1.1: what is expected beside 100-continue may be ignored; Node would answer without our headers.
   app.server.on('checkExpectation', (request, response) => app.server.emit('request', request, response))
 
-  const window = new SlidingWindow(windowMs)
-  const sweeper = setInterval(() => window.sweep(clock.now()), windowMs).unref()
+  const limits = createRateLimits(config.rateScale, clock.now)
+  const sweeper = setInterval(limits.sweep, sweepEveryMs).unref()
   app.addHook('onClose', async () => clearInterval(sweeper))
-  const guard = createGuard(authenticators, window, config.rateScale, clock.now)
+  const guard = createGuard(authenticators, limits)
   const requireHost = createHostRule(config)
   app.decorateRequest('actor')
+  app.decorateRequest('receivedAtMs', 0)
   app.decorateReply('refusal', null)
   app.decorateRequest('revalidate', async function revalidate(this: FastifyRequest) {
     const endpoint = this.routeOptions.config.endpoint
@@ -87,6 +90,14 @@ export function createHttp(
     const identity = await guard.authenticate(endpoint, this)
     this.actor = guard.actor(identity, this.id, this.ip)
     guard.authorise(endpoint, identity)
+  })
+
+  app.decorateRequest('requireStepUp', async function requireStepUp(this: FastifyRequest) {
+    const operation = this.routeOptions.config.endpoint?.name ?? ''
+    const proof = this.headers['step-up']
+    const params = this.params as Record<string, string>
+    const act = { operation, params, bodyDigest: bodyDigestOf(this) }
+    await authenticators.stepUp(this.actor, act, typeof proof === 'string' ? proof : undefined)
   })
 
   const endpoints: Endpoint[] = []
@@ -105,6 +116,7 @@ export function createHttp(
 
   app.addHook('onRequest', (request, reply, done) => {
     welcome(request, reply, headers)
+    request.receivedAtMs = clock.now()
     // At once, not after the body has been read for nothing.
     if (request.is404) answerUnknown(request, reply)
     else admit(guard, requireHost, request, reply, done)
@@ -113,6 +125,13 @@ export function createHttp(
   app.removeAllContentTypeParsers()
   app.addContentTypeParser('application/json', { parseAs: 'buffer' }, readBody)
   app.addHook('preValidation', requireDigest)
+  // Credentials are proved before the body is read, which may take half a minute: what was taken away meanwhile is gone.
+  app.addHook('preHandler', (request, _reply, done) => {
+    // A worker's proof is good once; its verbs ask the lease.
+    const isWorker = request.routeOptions.config.endpoint?.access === 'worker'
+    if (isWorker || Math.abs(clock.now() - request.receivedAtMs) <= trustedMs) return done()
+    request.revalidate().then(() => done(), done)
+  })
 
   let isStopping = false
   app.addHook('preClose', async () => {

@@ -14,18 +14,19 @@ function operation(name: string, limit: LimitCategory, access: Endpoint['access'
 }
 const operations = [
   operation('login', 'auth', 'public'),
-  operation('read', 'read', 'session'),
+  operation('read', 'read', 'account:read'),
   operation('write', 'write', 'account:read'),
   operation('admin', 'admin', 'session'),
   operation('health', 'none', 'public'),
 ]
 
 const permissions: Identity['permissions'] = new Set(['account:read'])
+const key = { ...nobody, kind: 'key', userId: 'u-ada', permissions } as const
 const identities: Record<string, Identity> = {
   ada: { ...nobody, kind: 'user', id: 'u-ada', userId: 'u-ada', permissions },
   bob: { ...nobody, kind: 'user', id: 'u-bob', userId: 'u-bob', permissions },
-  'ada-key-1': { ...nobody, kind: 'key', id: 'k-1', userId: 'u-ada', permissions },
-  'ada-key-2': { ...nobody, kind: 'key', id: 'k-2', userId: 'u-ada', permissions },
+  'ada-key-1': { ...key, id: 'k-1', hourly: { group: 'k-1', limit: 1000 } },
+  'ada-key-2': { ...key, id: 'k-2', hourly: { group: 'k-2', limit: 25 } },
 }
 
 function openLimited(config: Partial<Config> = {}) {
@@ -113,13 +114,37 @@ describe('in 60 seconds', () => {
   })
 })
 
-test('each person and each key has a window of its own, whatever the address', async () => {
+test('each person has a window of its own, whatever the address, and all keys of a person another', async () => {
   await using server = await openLimited().server
   assert.equal(await allowedOf(server, 'write', 31, { token: 'ada' }), 30)
   assert.equal((await get(server, 'write', { token: 'ada', address: '198.51.100.9' })).statusCode, 429)
-  for (const token of ['bob', 'ada-key-1', 'ada-key-2']) {
-    assert.equal(await allowedOf(server, 'write', 31, { token }), 30, token)
-  }
+  assert.equal(await allowedOf(server, 'write', 31, { token: 'bob' }), 30)
+  assert.equal(await allowedOf(server, 'write', 20, { token: 'ada-key-1' }), 20)
+  assert.equal(await allowedOf(server, 'write', 31, { token: 'ada-key-2' }), 10)
+})
+
+test('a key is limited per hour, and told so', async () => {
+  const { server: opening, advance } = openLimited()
+  await using server = await opening
+  assert.equal(await allowedOf(server, 'read', 26, { token: 'ada-key-2' }), 25)
+  advance(600_500)
+  const refused = await get(server, 'read', { token: 'ada-key-2' })
+  assert.deepEqual([refused.statusCode, refused.json().code], [429, 'rate_limited'])
+  const { headers } = refused
+  assert.deepEqual(
+    [
+      headers['retry-after'],
+      headers['x-ratelimit-limit'],
+      headers['x-ratelimit-remaining'],
+      headers['x-ratelimit-reset'],
+    ],
+    ['3000', '25', '0', '3000'],
+  )
+  assert.equal((await get(server, 'read', { token: 'ada-key-1' })).statusCode, 200)
+  advance(2_999_499)
+  assert.equal((await get(server, 'read', { token: 'ada-key-2' })).statusCode, 429)
+  advance(1)
+  assert.equal((await get(server, 'read', { token: 'ada-key-2' })).statusCode, 200)
 })
 
 describe('who proves nothing', () => {

@@ -106,7 +106,8 @@ test('each lists exactly the statuses of the refusals it can answer with', () =>
     const path = operation.path.replace(/:(\w+)/g, '{$1}')
     const listed = membersOf(at('paths', path, operation.method.toLowerCase(), 'responses')).map(([status]) => status)
     const codes = [...codesOf(operation)]
-    const wanted = new Set([operation.status, ...codes.map((code) => errorCatalog[code][0])].map(String))
+    const { status, emptyStatus = status } = operation
+    const wanted = new Set([status, emptyStatus, ...codes.map((code) => errorCatalog[code][0])].map(String))
     assert.deepEqual(listed.sort(), [...wanted].sort(), operation.name)
     assert.equal(codes.includes('signature_missing'), operation.access === 'worker')
     assert.equal(codes.includes('rate_limited'), operation.limit !== 'none')

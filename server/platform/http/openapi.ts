@@ -1,3 +1,4 @@
+import { apiKeyPattern } from '@hivesync/contracts/api-keys.ts'
 import type { Endpoint } from '@hivesync/contracts/endpoint.ts'
 import { type ErrorCode, errorCatalog } from '@hivesync/contracts/errors.ts'
 import { operations } from '@hivesync/contracts/operations.ts'
@@ -38,7 +39,12 @@ export function openApiDocument(publicUrl: string): Json {
     components: {
       schemas: { Problem },
       securitySchemes: {
-        bearer: { type: 'http', scheme: 'bearer', description: 'An access token or an API key (hs_…)' },
+        bearer: {
+          type: 'http',
+          scheme: 'bearer',
+          // The exact form and checksum, for secret scanners.
+          description: `An access token or an API key: ${apiKeyPattern}, the last 6 characters of which are the CRC-32 of all before them in base 62 (0-9A-Za-z, most significant first)`,
+        },
         workerSignature: {
           type: 'apiKey',
           in: 'header',
@@ -59,8 +65,16 @@ function describe(operation: Endpoint): Json {
     'x-rate-limit': operation.limit,
     security:
       operation.access === 'public' ? [] : [operation.access === 'worker' ? { workerSignature: [] } : { bearer: [] }],
-    parameters: [...parametersIn('path', operation.params), ...parametersIn('query', operation.query)],
-    responses: { [operation.status]: successOf(operation), ...refusalsOf(operation) },
+    parameters: [
+      ...parametersIn('path', operation.params),
+      ...parametersIn('query', operation.query),
+      ...(operation.stepUp ? [stepUpHeader] : []),
+    ],
+    responses: {
+      [operation.status]: successOf(operation),
+      ...(operation.emptyStatus !== undefined && { [operation.emptyStatus]: { description: 'Success, no body' } }),
+      ...refusalsOf(operation),
+    },
   }
   if (operation.body !== undefined) {
     result.requestBody = { required: true, content: { 'application/json': { schema: operation.body } } }
@@ -103,6 +117,14 @@ function refusalsOf(operation: Endpoint): Json {
   return Object.fromEntries(entries)
 }
 
+const stepUpHeader = {
+  name: 'Step-Up',
+  in: 'header',
+  required: true,
+  schema: { type: 'string' },
+  description: 'The fresh proof of the person for exactly this request, from `POST /api/v1/auth/step-up`',
+}
+
 /** Every refusal the operation can answer with: its own, and those of what stands before it. */
 export function codesOf(operation: Endpoint): ReadonlySet<ErrorCode> {
   const proofs = operation.access === 'worker' ? ofSignatures : operation.access === 'public' ? [] : ofBearers
@@ -110,6 +132,7 @@ export function codesOf(operation: Endpoint): ReadonlySet<ErrorCode> {
     ...ofEvery,
     ...(operation.body === undefined ? [] : ofBodies),
     ...proofs,
+    ...(operation.stepUp ? (['step_up_required'] as const) : []),
     ...(operation.limit === 'none' ? [] : (['rate_limited'] as const)),
     ...operation.errors,
   ])

@@ -3,6 +3,7 @@ import type { TSchema } from '@hivesync/contracts/schema.ts'
 import { object } from '@hivesync/contracts/values.ts'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type { Actor } from '../actor.ts'
+import { limitKeyOf } from './client-address.ts'
 
 declare module 'fastify' {
   interface FastifyContextConfig {
@@ -10,8 +11,12 @@ declare module 'fastify' {
   }
   interface FastifyRequest {
     actor: Actor
+    /** When its headers had arrived, and its credentials were proved. */
+    receivedAtMs: number
     /** Proves the credentials once more and renews `actor`: a long-lived reply calls it before each piece, so that a revocation ends it and a lost role counts. */
     revalidate(): Promise<void>
+    /** Requires the fresh proof of the person that a sensitive operation needs (requirement A8). */
+    requireStepUp(): Promise<void>
   }
 }
 
@@ -22,6 +27,10 @@ export interface Input<E> {
   body: BodyOf<E>
   idempotencyKey: string | undefined
   userAgent: string | undefined
+  /** What failures and floods are counted by: the IPv4 address or the /64 of the IPv6 address. Never stored or logged in clear. */
+  source: string
+  /** The header `DPoP` as it came, unproven (RFC 9449); several of them are one text that no proof matches. */
+  deviceProof: string | undefined
   /** Aborts when the client hangs up before the reply. */
   signal: AbortSignal
 }
@@ -39,7 +48,10 @@ export function serve<const E extends Endpoint>(
     ...routeOf(endpoint),
     handler: async (request, reply) => {
       const result = await verb(inputOf<E>(request, reply))
+      if (result === undefined && endpoint.emptyStatus !== undefined) return reply.code(endpoint.emptyStatus).send()
       reply.code(endpoint.status)
+      // Only here, after the verb: a refusal keeps the `no-store` of every reply.
+      if (endpoint.cacheSeconds !== undefined) reply.header('cache-control', `public, max-age=${endpoint.cacheSeconds}`)
       return endpoint.reply === null ? reply.send() : result
     },
   })
@@ -68,12 +80,15 @@ function routeOf(endpoint: Endpoint) {
     exposeHeadRoute: false,
     schema,
     config: { endpoint },
+    // After the schemas: a request that would be refused anyway must not cost the proof.
+    ...(endpoint.stepUp && { preHandler: (request: FastifyRequest) => request.requireStepUp() }),
   }
 }
 
 // The schemas have judged these values before the verb runs; this is the one place where that proof becomes a type.
 function inputOf<E>(request: FastifyRequest, reply: FastifyReply): Input<E> {
   const key = request.headers['idempotency-key']
+  const proof = request.headers.dpop
   return {
     actor: request.actor,
     params: request.params as ParamsOf<E>,
@@ -81,6 +96,8 @@ function inputOf<E>(request: FastifyRequest, reply: FastifyReply): Input<E> {
     body: request.body as BodyOf<E>,
     idempotencyKey: typeof key === 'string' ? key : undefined,
     userAgent: request.headers['user-agent'],
+    source: limitKeyOf(request.ip),
+    deviceProof: typeof proof === 'string' ? proof : undefined,
     get signal() {
       return hangUpSignal(request, reply)
     },

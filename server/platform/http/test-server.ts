@@ -42,7 +42,11 @@ export async function openServer(options: TestServerOptions): Promise<TestServer
     log: createLogger({ write: (line) => void logged.push(line) }),
   }
   const bearer = options.authenticate ?? (() => nobody)
-  const app = createHttp(ctx, { bearer, worker: async () => nobody }, { ...unlimited, ...options.patience })
+  const app = createHttp(
+    ctx,
+    { bearer, worker: async () => nobody, stepUp: async () => {} },
+    { ...unlimited, ...options.patience },
+  )
   options.register(app)
   await app.listen({ host: '127.0.0.1', port: 0 })
   const address = app.server.address()

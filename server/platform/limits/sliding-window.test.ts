@@ -85,6 +85,23 @@ test('who waits as long as told gets through, and not a millisecond earlier', ()
   assert.equal(window.hit('key', 3, 700 + resetMs).allowed, true)
 })
 
+test('a hit that is taken back leaves the window as if it had never been', () => {
+  fc.assert(
+    fc.property(fc.array(fc.nat(300), { maxLength: 60 }), fc.integer({ min: 1, max: 12 }), (afterMs, limit) => {
+      const [window, untouched] = [new SlidingWindow(windowMs), new SlidingWindow(windowMs)]
+      let now = 0
+      for (const gap of afterMs) {
+        now += gap
+        if (window.hit('key', limit, now).allowed) window.takeBack('key')
+        assert.deepEqual(window.hit('key', limit, now), untouched.hit('key', limit, now))
+      }
+    }),
+  )
+  const window = new SlidingWindow(windowMs)
+  window.takeBack('nobody was here')
+  assert.equal(window.size, 0)
+})
+
 test('a lowered limit and a raised one forgive nothing', () => {
   const window = new SlidingWindow(windowMs)
   for (let i = 0; i < 80; i++) assert.ok(window.hit('key', 100, i).allowed)

@@ -47,6 +47,12 @@ export class SlidingWindow {
     return { allowed, limit, remaining: Math.max(0, limit - hits.count), resetMs }
   }
 
+  /** Takes the latest accepted hit back: for a request that counts in several windows, or in none of them. */
+  takeBack(key: string): void {
+    const hits = this.#hits.get(key)
+    if (hits !== undefined && hits.count > 0) hits.count--
+  }
+
   /** Forgets keys whose hits have all left the window; called on a timer. */
   sweep(now: number): void {
     for (const [key, hits] of this.#hits) {

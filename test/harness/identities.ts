@@ -1,27 +1,28 @@
-// For tests of accounts, sessions and keys: their routes alone on a fresh database, driven over HTTP.
+// For tests of accounts, sessions and keys: a server on a fresh database, driven over HTTP by path, so that also what no contract allows can be sent.
 
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { after } from 'node:test'
 import type { Login } from '@hivesync/contracts/sessions.ts'
 import type { FastifyInstance } from 'fastify'
-import { ensureSetupToken } from '../accounts/accounts.ts'
-import { accountRoutes } from '../accounts/routes.ts'
-import { nobody } from '../platform/actor.ts'
-import { createBus } from '../platform/bus.ts'
-import { type Config, parseConfig } from '../platform/config.ts'
-import type { Context } from '../platform/context.ts'
-import { openKeyring } from '../platform/crypto/keyring.ts'
-import { generateSecret } from '../platform/crypto/secret-strength.ts'
-import { type Database, openDatabase } from '../platform/db/db.ts'
-import { onEachDatabase } from '../platform/db/test-databases.ts'
-import { createHttp } from '../platform/http/http.ts'
-import { createLogger } from '../platform/logger.ts'
-import { createRandom } from '../platform/random.ts'
-import { projectRoutes } from '../projects/routes.ts'
-import { sessionRoutes } from '../sessions/routes.ts'
-import { createBearerAuthenticator } from './keys.ts'
-import { keyRoutes } from './routes.ts'
+import { ensureSetupToken } from '../../server/accounts/accounts.ts'
+import { createApp } from '../../server/app.ts'
+import { createRefusalAudit } from '../../server/audit/refusals.ts'
+import { createBearerAuthenticator } from '../../server/keys/keys.ts'
+import { createBus } from '../../server/platform/bus.ts'
+import { type Config, parseConfig } from '../../server/platform/config.ts'
+import type { Context } from '../../server/platform/context.ts'
+import { openKeyring } from '../../server/platform/crypto/keyring.ts'
+import { generateSecret } from '../../server/platform/crypto/secret-strength.ts'
+import { type Database, openDatabase } from '../../server/platform/db/db.ts'
+import { onEachDatabase } from '../../server/platform/db/test-databases.ts'
+import { createLogger } from '../../server/platform/logger.ts'
+import { createMailTransport } from '../../server/platform/mail/transport.ts'
+import { createRandom } from '../../server/platform/random.ts'
+import { mailTo, type ReceivedMail, readMails } from './mails.ts'
 
-export const password = 'correct horse battery staple'
+export const password = 'nine amber drones hum at noon'
 const startMs = Date.UTC(2026, 0, 1)
 
 export interface Reply {
@@ -45,6 +46,10 @@ export interface Identities {
   person(name: string): Promise<Person>
   logIn(login: string, device?: string): Promise<Login>
   audited(action: string): Promise<Record<string, unknown>[]>
+  /** Delivers what is queued and reads every mail so far, oldest first. */
+  mails(): Promise<ReceivedMail[]>
+  /** The newest mail to an address; fails the test when there is none. */
+  mailTo(address: string): Promise<ReceivedMail>
   settled(): Promise<void>
   close(): Promise<void>
 }
@@ -89,12 +94,19 @@ export function identitiesOn(
   })
 }
 
-/** A server with these three nouns and projects; a second one on the same URL is another replica (PostgreSQL) or a restart. */
+/** A server; a second one on the same URL is another replica (PostgreSQL) or a restart. */
 async function openIdentities(url: string, options: IdentityOptions = {}): Promise<Identities> {
   let now = startMs
   const clock = { now: () => now }
   const secrets = options.secrets ?? [generateSecret()]
-  const config = { ...parseConfig({}), registration: 'open' as const, rateScale: 1_000_000, secrets, ...options.config }
+  const dataDir = await mkdtemp(join(tmpdir(), 'hivesync-identities-'))
+  const config: Config = {
+    ...parseConfig({ HIVESYNC_DATA: dataDir }),
+    registration: 'open',
+    rateScale: 1_000_000,
+    secrets,
+    ...options.config,
+  }
   const db: Database = await openDatabase(url)
   const logLines: string[] = []
   const ctx: Context = {
@@ -105,13 +117,10 @@ async function openIdentities(url: string, options: IdentityOptions = {}): Promi
     log: createLogger({ write: (line) => void logLines.push(line) }),
     keyring: openKeyring(secrets),
     bus: createBus(),
+    mail: createMailTransport(config),
   }
   const bearer = createBearerAuthenticator(ctx)
-  const app = createHttp(ctx, { bearer, worker: async () => nobody })
-  accountRoutes(app, ctx)
-  sessionRoutes(app, ctx)
-  keyRoutes(app, ctx)
-  projectRoutes(app, ctx)
+  const app = createApp(ctx, createRefusalAudit(ctx), bearer)
   await app.ready()
 
   const call: Identities['call'] = async (method, path, more = {}) => {
@@ -167,6 +176,8 @@ async function openIdentities(url: string, options: IdentityOptions = {}): Promi
     },
     audited: (action) =>
       db.kysely.selectFrom('auditEvents').selectAll().where('action', '=', action).orderBy('id').execute(),
+    mails: () => readMails(ctx),
+    mailTo: (address) => mailTo(ctx, address),
     settled: () => bearer.settled(),
     async close() {
       if (isClosed) return
@@ -174,6 +185,7 @@ async function openIdentities(url: string, options: IdentityOptions = {}): Promi
       await bearer.settled()
       await app.close()
       await db.close()
+      await rm(dataDir, { recursive: true, force: true })
     },
   }
 }

@@ -1,0 +1,27 @@
+import { mkdirSync } from 'node:fs'
+import { createBus } from './bus.ts'
+import { systemClock } from './clock.ts'
+import type { Config } from './config.ts'
+import type { Context } from './context.ts'
+import { openKeyring } from './crypto/keyring.ts'
+import { openDatabase } from './db/db.ts'
+import { migrate } from './db/migrate.ts'
+import { readLocalSecret } from './local-secret.ts'
+import { createMailTransport } from './mail/transport.ts'
+import { createRandom } from './random.ts'
+
+/** Makes the data folder, opens and migrates the database; what an operator's command and the server alike work with. Whoever opens it closes `db`. */
+export async function openContext(config: Config, log: Context['log']): Promise<Context> {
+  // Others on the machine may pass through (the worker's own user keeps its folder below), but not look in.
+  mkdirSync(config.dataDir, { recursive: true, mode: 0o711 })
+  const clock = systemClock
+  const random = createRandom(clock)
+  const mail = createMailTransport(config)
+  const secrets = config.secrets.length > 0 ? config.secrets : [readLocalSecret(config.dataDir)]
+  const db = await openDatabase(config.databaseUrl, {
+    random: random.fraction,
+    log: { warn: ({ code, message }) => log.warn({ event: 'database_fault', code, reason: message }) },
+  })
+  await migrate(db, { now: clock.now })
+  return { config, db, clock, random, log, keyring: openKeyring(secrets), bus: createBus(), mail }
+}
