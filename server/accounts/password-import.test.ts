@@ -64,6 +64,11 @@ identitiesOn((open) => {
           ['boris', false, true],
         ],
       )
+      // Too short to stand alone, which could not be known before: no second factor that it will lean on can be taken away.
+      assert.deepEqual(
+        users.map((user) => user.passwordShortAt !== null),
+        [true, true],
+      )
       const events = await hive.audited('account.imported')
       assert.deepEqual(
         events.map(({ actorKind, details }) => [actorKind, details]),

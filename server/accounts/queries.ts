@@ -105,16 +105,16 @@ export async function setLogin(tx: Db, userId: string, change: { lastLoginAt: nu
   await tx.updateTable('users').set(change).where('id', '=', userId).execute()
 }
 
-/** Puts a new hash of the same password in the place of the one it was verified against, and of no other; answers whether it was still there. */
+/** Puts a new hash of the same password in the place of the one it was verified against, and of no other, with what is known of its length; answers whether it was still there. */
 export async function replacePasswordHash(
   tx: Db,
   userId: string,
   verified: string,
-  upgraded: string,
+  upgraded: { hash: string; shortAt: number | null },
 ): Promise<boolean> {
   const row = await tx
     .updateTable('users')
-    .set({ passwordHash: upgraded })
+    .set({ passwordHash: upgraded.hash, passwordShortAt: upgraded.shortAt })
     .where('id', '=', userId)
     .where('passwordHash', '=', verified)
     .returning('id')

@@ -6,6 +6,7 @@ import {
   findAccountByLogin,
   findAccountWithPassword,
   forgivePasswordFailures,
+  isShort,
   loginKey,
   replacePasswordHash,
   upgradePasswordHash,
@@ -78,8 +79,10 @@ async function reserveStranger(ctx: Context, account: AccountWithHash | undefine
 async function renewHash(ctx: Context, userId: string, stored: string, password: string): Promise<string | undefined> {
   const upgraded = await upgradePasswordHash(ctx, stored, password)
   if (upgraded === undefined) return stored
+  // An imported password is seen here for the first time: whether it is too short to stand alone is known from now on.
+  const replacement = { hash: upgraded, shortAt: isShort(password) ? ctx.clock.now() : null }
   // Only over the hash that was verified: a password changed meanwhile stays (reference T7).
-  if (await ctx.db.transaction((tx) => replacePasswordHash(tx, userId, stored, upgraded))) return upgraded
+  if (await ctx.db.transaction((tx) => replacePasswordHash(tx, userId, stored, replacement))) return upgraded
   // Another login upgraded it in the same moment, or the password was changed.
   const current = (await findAccountWithPassword(ctx.db.kysely, userId))?.passwordHash ?? null
   return current !== null && (await verifyPassword(ctx, current, password)) ? current : undefined
