@@ -16,7 +16,7 @@ const significant = 4.5
 /** A machine too noisy to show this share of the median has measured nothing. */
 const coarsest = 0.1
 /** As long as the right one. */
-const wrong = password.replace('horse', 'mouse')
+const wrong = password.replace('amber', 'umber')
 
 interface Attempt {
   label: string
