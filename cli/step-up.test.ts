@@ -32,7 +32,7 @@ async function removeTeam(peer: Peer, options: CliOptions, ...more: string[]) {
 }
 
 const act = { operation: 'deleteTeam', params: { teamId: team.id } }
-const password = 'Your password, to confirm: '
+const password = 'Your password to confirm: '
 const code = 'Code of the authenticator app, or a recovery code: '
 
 test('a sensitive command asks for the password on a terminal, and the proof goes along', async () => {

@@ -57,7 +57,7 @@ async function readProof(workbench: Workbench & { options: GivenProof }, methods
   if (methods.includes('password')) {
     const password = options['password-stdin']
       ? await readSecretLine(workbench, 'The password')
-      : await askSecret(workbench, 'Your password, to confirm', 'Say --password-stdin')
+      : await askSecret(workbench, 'Your password to confirm', 'Say --password-stdin')
     return { method: 'password', password }
   }
   if (methods.length === 0) {

@@ -15,13 +15,13 @@ const maxListed = 20
 export async function noticeNewKey(ctx: Context, tx: Db, actor: Actor, key: ApiKey, replaced?: string): Promise<void> {
   if (actor.userId === null) return
   const from = actor.ip === null ? '' : ` from network ${actor.ip}`
-  const what = replaced === undefined ? 'was made' : `took the place of ${replaced}…`
+  const what = replaced === undefined ? 'was made' : `took the place of ${replaced}...`
   await sendMail(ctx, tx, {
     to: await findEmail(tx, actor.userId),
     subject: replaced === undefined ? 'New API key in your account' : 'API key replaced in your account',
     kind: replaced === undefined ? 'api_key_created' : 'api_key_rotated',
     text: mailText(ctx, [
-      `The API key ${quoted(key.name)} (${key.prefix}…) ${what}${from} at ${key.createdAt}. Scopes: ${key.scopes.join(', ')}.`,
+      `The API key ${quoted(key.name)} (${key.prefix}...) ${what}${from} at ${key.createdAt}. Scopes: ${key.scopes.join(', ')}.`,
       'If that was you, there is nothing to do.',
       'If not: revoke the key, end your sessions and change your password.',
     ]),
@@ -44,7 +44,7 @@ function remindBatch(ctx: Context): Promise<number> {
     for (const [userId, theirs] of Map.groupBy(keys, (key) => key.userId)) {
       const lines = theirs
         .slice(0, maxListed)
-        .map((key) => `${quoted(key.name)} (${key.prefix}…) expires at ${new Date(key.expiresAt).toISOString()}.`)
+        .map((key) => `${quoted(key.name)} (${key.prefix}...) expires at ${new Date(key.expiresAt).toISOString()}.`)
       const more = theirs.length > maxListed ? [`So do ${theirs.length - maxListed} more.`] : []
       await sendMail(ctx, tx, {
         to: await findEmail(tx, userId),

@@ -60,7 +60,7 @@ function bindingOf(mfaToken: string): string {
   return `mfa\n${mfaToken}`
 }
 
-interface Pending {
+type Pending = {
   amr: string[]
   passwordFingerprint?: string
   client: Client
@@ -68,7 +68,7 @@ interface Pending {
 
 // The gate wrote it, and nobody else can: the token's row is reached by its hash alone.
 function readPending(token: OneTimeToken): Pending {
-  return token.data as unknown as Pending
+  return token.data as Pending
 }
 
 async function refuseFactor(ctx: Context, actor: Actor, userId: string, method: string): Promise<never> {
