@@ -1,9 +1,10 @@
 // `npm start`: the server and one worker, as two processes. `--install` consents to installing what the worker needs through the system's package manager.
 import { type ChildProcess, spawn } from 'node:child_process'
-import { existsSync } from 'node:fs'
+import { existsSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { ConfigError, readConfig } from './server/platform/config.ts'
 import type { FromServer, ToServer } from './start/messages.ts'
+import { movedFrom } from './start/moved-from.ts'
 import { findMissing, install } from './start/prerequisites.ts'
 import { say } from './start/terminal.ts'
 import {
@@ -14,14 +15,19 @@ import {
   type WorkerUser,
   writeSecretFile,
 } from './start/worker-user.ts'
+import { exitCodes } from './worker/exit-codes.ts'
 
 const here = import.meta.dirname
 const restartDelayMs = 2000
 const tokenFileName = 'enrolment-token'
 /** EX_SOFTWARE of sysexits.h, for a server that a signal ended: a process manager is to see a failure. */
 const killed = 70
-/** Exit codes after which starting the worker again would only repeat them: revoked, configuration. */
-const finalWorkerCodes: ReadonlySet<number | null> = new Set([0, 77, 78])
+/** Exit codes after which starting the worker again would only repeat them. */
+const finalWorkerCodes: ReadonlySet<number | null> = new Set([
+  exitCodes.stopped,
+  exitCodes.revoked,
+  exitCodes.configuration,
+])
 
 async function start(args: readonly string[]): Promise<number> {
   const unknown = args.filter((argument) => argument !== '--install')
@@ -124,6 +130,7 @@ function runWorker(server: ChildProcess, url: string, dataDir: string, localRepo
       ? ([process.execPath, join(here, 'start', script)] as const)
       : commandAsWorker(user, here, dataDir, process.execPath, script)
   const tokenFile = join(dataDir, tokenFileName)
+  const identityFile = join(dataDir, 'identity', 'identity.json')
   let child: ChildProcess | undefined
   let stopping = false
   const ended = keepRunning()
@@ -134,9 +141,14 @@ function runWorker(server: ChildProcess, url: string, dataDir: string, localRepo
       const isEnrolled = await enrol()
       if (stopping) break
       if (isEnrolled) {
-        child = spawnPart(command, workerEnvironment(url, user === undefined ? dataDir : viewOfData, localRepos, user))
+        child = spawnPart(command, {
+          ...workerEnvironment(url, user === undefined ? dataDir : viewOfData, localRepos, user),
+          ...movedFrom(identityFile, url),
+        })
         const code = await exitOf(child)
         if (stopping) break
+        // As after months in which nothing was started: its own server enrols it anew.
+        if (code === exitCodes.expired) rmSync(identityFile, { force: true })
         if (finalWorkerCodes.has(code)) {
           say(
             `The worker ended with ${code} and is not started again; the server runs without it. Its folder: ${dataDir}`,
@@ -151,7 +163,7 @@ function runWorker(server: ChildProcess, url: string, dataDir: string, localRepo
   }
 
   async function enrol(): Promise<boolean> {
-    if (existsSync(join(dataDir, 'identity', 'identity.json'))) return true
+    if (existsSync(identityFile)) return true
     const token = await enrolmentToken(server)
     if (token !== undefined) writeSecretFile(tokenFile, token, user?.uid)
     return token !== undefined

@@ -24,7 +24,7 @@ export interface Client {
   close(): void
 }
 
-const timeoutMs = 60_000
+const usualTimeoutMs = 60_000
 
 export function encodeRequest({ method, target, headers = {}, body }: Wire): Buffer {
   const length = body === undefined ? [] : [`content-length: ${body.length}`]
@@ -33,12 +33,13 @@ export function encodeRequest({ method, target, headers = {}, body }: Wire): Buf
   return Buffer.concat([Buffer.from(head, 'latin1'), body ?? Buffer.alloc(0)])
 }
 
-export function openClient(url: string): Client {
+/** Connections to the server of the URL, from `localAddress` where this machine has several. */
+export function openClient(url: string, options: LineOptions = {}): Client {
   const idle: Line[] = []
   const all = new Set<Line>()
 
   async function sendEncoded(request: Buffer): Promise<Answer> {
-    const line = idle.pop() ?? (await openLine(new URL(url)))
+    const line = idle.pop() ?? (await openLine(new URL(url), options))
     all.add(line)
     const answer = await line.exchange(request)
     idle.push(line)
@@ -58,13 +59,22 @@ interface Line {
   close(): void
 }
 
-async function openLine({ hostname, port }: URL): Promise<Line> {
-  const socket = createConnection({ host: hostname, port: Number(port), noDelay: true })
-  await new Promise<void>((resolve, reject) => socket.once('connect', resolve).once('error', reject))
-  return lineOf(socket)
+interface LineOptions {
+  localAddress?: string | undefined
+  timeoutMs?: number
 }
 
-function lineOf(socket: Socket): Line {
+async function openLine(
+  { hostname, port }: URL,
+  { localAddress, timeoutMs = usualTimeoutMs }: LineOptions,
+): Promise<Line> {
+  const from = localAddress === undefined ? {} : { localAddress }
+  const socket = createConnection({ host: hostname, port: Number(port), noDelay: true, ...from })
+  await new Promise<void>((resolve, reject) => socket.once('connect', resolve).once('error', reject))
+  return lineOf(socket, timeoutMs)
+}
+
+function lineOf(socket: Socket, timeoutMs: number): Line {
   let waiting: PromiseWithResolvers<Answer> | undefined
   let received = Buffer.alloc(0)
   const fail = (error: Error): void => {

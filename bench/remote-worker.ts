@@ -6,8 +6,8 @@ import {
   enrolWorker,
   heartbeat,
   startLease,
-  type WorkerReport,
 } from '@hivesync/contracts/worker-protocol.ts'
+import type { WorkerReport } from '@hivesync/contracts/worker-report.ts'
 import { createEnrolment } from '@hivesync/contracts/workers.ts'
 import { generateEncodedKeyPair, importPrivateKey, type SignatureKey } from '@hivesync/protocol/keys.ts'
 import { signRequest } from '@hivesync/protocol/signature.ts'
@@ -34,16 +34,8 @@ export async function startRemoteWorker(
   onFailure: (error: unknown) => void,
 ): Promise<RemoteWorker> {
   const client = openClient(url)
-  const pair = generateEncodedKeyPair()
-  const enrolment = await api.call<{ enrolmentToken: string }>('POST', createEnrolment.path, {}, createEnrolment.status)
-  const body = { enrolmentToken: enrolment.enrolmentToken, name: 'bench', publicKey: pair.publicKey }
-  const { workerId } = await api.call<{ workerId: string }>('POST', enrolWorker.path, body, enrolWorker.status)
-  const call = signedCalls(client, workerId, importPrivateKey(pair))
-
-  const report: WorkerReport = {
-    ...{ version: '0.1.0', labels: [], kinds: ['compute'], slots },
-    isolation: { level: 'full', layers: [], reason: null },
-  }
+  const call = await enrol(client, api)
+  const report = reportOf(slots)
   const held = new Set<number>()
   let freed = Promise.withResolvers<void>()
   let stopping = false
@@ -104,7 +96,27 @@ export async function startRemoteWorker(
   }
 }
 
-function signedCalls(client: Client, keyId: string, key: SignatureKey) {
+/** A request signed as the agent signs it; throws unless the answer has the status. */
+export type SignedCall = <T>(path: string, status: number, body?: unknown, params?: { token: string }) => Promise<T>
+
+/** Enrols a worker and answers its voice. */
+export async function enrol(client: Client, api: Api): Promise<SignedCall> {
+  const pair = generateEncodedKeyPair()
+  const enrolment = await api.call<{ enrolmentToken: string }>('POST', createEnrolment.path, {}, createEnrolment.status)
+  const body = { enrolmentToken: enrolment.enrolmentToken, name: 'bench', publicKey: pair.publicKey }
+  const { workerId } = await api.call<{ workerId: string }>('POST', enrolWorker.path, body, enrolWorker.status)
+  return signedCalls(client, workerId, importPrivateKey(pair))
+}
+
+/** What a worker that runs nothing says of itself. */
+export function reportOf(slots: number): WorkerReport {
+  return {
+    ...{ version: '0.1.0', labels: [], kinds: ['compute'], slots },
+    isolation: { level: 'full', layers: [], reason: null },
+  }
+}
+
+export function signedCalls(client: Client, keyId: string, key: SignatureKey): SignedCall {
   return async <T>(path: string, status: number, body?: unknown, params?: { token: string }): Promise<T> => {
     const target = params === undefined ? path : path.replace(':token', params.token)
     const bytes = Buffer.from(body === undefined ? '' : JSON.stringify(body))

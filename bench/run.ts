@@ -8,12 +8,16 @@ import { type BenchOptions, formatReport, type Report } from './report.ts'
 type Measure = (options: BenchOptions) => Promise<Report>
 
 const benches: Readonly<Record<string, () => Promise<{ measure: Measure }>>> = {
+  C10: () => import('./c10-autoscale.ts'),
   P1: () => import('./p1-authenticated-read.ts'),
   P3: () => import('./p3-job-life.ts'),
+  P4: () => import('./p4-hand-over.ts'),
+  P5: () => import('./p5-claim.ts'),
   P6: () => import('./p6-sandbox.ts'),
   P7: () => import('./p7-login.ts'),
   P11: () => import('./p11-start.ts'),
   T1: () => import('./enumeration-timing.ts'),
+  W1: () => import('./idle-workers.ts'),
 }
 
 const { values, positionals } = parseArgs({

@@ -28,6 +28,7 @@ async function operatorCommands(): Promise<Command[]> {
   const { defineCommand } = await import('@hivesync/cli/command.ts')
   return [
     ...(await passwordCommands()),
+    await importQueueCommand(),
     defineCommand({
       name: 'serve',
       summary: 'run the server',
@@ -46,12 +47,27 @@ async function operatorCommands(): Promise<Command[]> {
       notes: [
         'Settings come from the environment: HIVESYNC_WORKER_SERVER, and at the first start HIVESYNC_WORKER_TOKEN or',
         'HIVESYNC_WORKER_TOKEN_FILE with the token of `hivesync worker enrol`.',
-        'Ctrl-C lets running jobs finish for 30 s; a second one stops at once. Ends with 77 when the server has cut it off.',
+        'Ctrl-C lets running jobs finish for 30 s; a second one stops at once. Ends with 77 when the server has cut it off,',
+        '76 when its key has expired. After the server has moved: HIVESYNC_WORKER_MOVED_FROM with its former address, once.',
       ],
       options: {},
       async run() {
         const { runWorker } = await import('@hivesync/worker/main.ts')
         return { exitCode: await runWorker() }
+      },
+    }),
+    defineCommand({
+      name: 'worker rotate-key',
+      summary: 'change the key of the worker of this machine',
+      usage: '',
+      notes: [
+        'Reads the settings of `hivesync worker start`. A worker that runs does it at its next poll, within half a minute.',
+        'Workers change their keys by themselves after 60 of 90 days. From elsewhere: hivesync worker request-rotation',
+      ],
+      options: {},
+      async run() {
+        const { rotateOwnKey } = await import('@hivesync/worker/rotate-own-key.ts')
+        return rotateOwnKey()
       },
     }),
     defineCommand({
@@ -67,6 +83,30 @@ async function operatorCommands(): Promise<Command[]> {
       },
     }),
   ]
+}
+
+/** Takes over what waits in the queue of a system that came before. */
+async function importQueueCommand(): Promise<Command> {
+  const { defineCommand } = await import('@hivesync/cli/command.ts')
+  return defineCommand({
+    name: 'admin import-queue',
+    summary: 'import the waiting tasks of another queue into a project',
+    usage: 'FILE --project ID',
+    notes: [
+      'JSON lines or one JSON array; each task is a repository’s address as a string, or an object: repo_url (or repository, or url), and if wanted ref,',
+      'submitted_at (ISO 8601, or seconds since 1970) and ttl in seconds. A task without a time counts from the import; one past its time to live is recorded as skipped.',
+      'The same file again imports nothing twice. Tasks take places beyond the project’s cap. On SQLite the server must be stopped.',
+    ],
+    options: {
+      project: { type: 'string', short: 'p', value: 'ID', summary: 'the project that gets them' },
+      'skip-bad': { type: 'boolean', summary: 'leave out what cannot be imported, instead of importing nothing' },
+    },
+    arguments: [1, 1],
+    async run({ arguments: [file = ''], options }) {
+      const { importQueueCommand } = await import('@hivesync/server/commands/import-queue.ts')
+      return importQueueCommand(file, { project: options.project, skipBad: options['skip-bad'] })
+    },
+  })
 }
 
 /** What the operator does about passwords, on the server's machine. */

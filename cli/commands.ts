@@ -19,9 +19,12 @@ import { recoveryCodes } from './commands/auth/recovery-codes.ts'
 import { revoke as sessionRevoke } from './commands/auth/revoke.ts'
 import { sessions } from './commands/auth/sessions.ts'
 import { status } from './commands/auth/status.ts'
+import { up } from './commands/bundle/up.ts'
 import { ingest } from './commands/ingest.ts'
+import { artifacts } from './commands/job/artifacts.ts'
 import { attempts } from './commands/job/attempts.ts'
 import { cancel } from './commands/job/cancel.ts'
+import { download } from './commands/job/download.ts'
 import { get } from './commands/job/get.ts'
 import { logs } from './commands/job/logs.ts'
 import { ls as jobLs } from './commands/job/ls.ts'
@@ -34,12 +37,23 @@ import { revoke as keyRevoke } from './commands/key/revoke.ts'
 import { rotate } from './commands/key/rotate.ts'
 import { login } from './commands/login.ts'
 import { logout } from './commands/logout.ts'
+import { egress } from './commands/project/egress.ts'
 import { ls as projectLs } from './commands/project/ls.ts'
 import { members } from './commands/project/members.ts'
 import { create } from './commands/project/new.ts'
 import { show } from './commands/project/show.ts'
 import { use } from './commands/project/use.ts'
+import { limit } from './commands/queue/limit.ts'
+import { ls as queueLs } from './commands/queue/ls.ts'
+import { pause as queuePause } from './commands/queue/pause.ts'
+import { resume as queueResume } from './commands/queue/resume.ts'
 import { run } from './commands/run.ts'
+import { add } from './commands/schedule/add.ts'
+import { ls as scheduleLs } from './commands/schedule/ls.ts'
+import { pause as schedulePause } from './commands/schedule/pause.ts'
+import { resume as scheduleResume } from './commands/schedule/resume.ts'
+import { rm as scheduleRm } from './commands/schedule/rm.ts'
+import { run as scheduleRun } from './commands/schedule/run.ts'
 import { search } from './commands/search.ts'
 import { setup } from './commands/setup.ts'
 import { invitations } from './commands/team/invitations.ts'
@@ -58,6 +72,7 @@ import { uninvite } from './commands/team/uninvite.ts'
 import { drain } from './commands/worker/drain.ts'
 import { enrol } from './commands/worker/enrol.ts'
 import { ls as workerLs } from './commands/worker/ls.ts'
+import { requestRotation } from './commands/worker/request-rotation.ts'
 import { revoke } from './commands/worker/revoke.ts'
 
 /** Every command that talks to a server, in the order of the help. */
@@ -93,8 +108,10 @@ export const commands: readonly Command[] = [
   use,
   show,
   members,
+  egress,
   ingest,
   run,
+  up,
   search,
   jobLs,
   get,
@@ -102,8 +119,20 @@ export const commands: readonly Command[] = [
   logs,
   why,
   attempts,
+  artifacts,
+  download,
   cancel,
   retry,
+  queueLs,
+  queuePause,
+  queueResume,
+  limit,
+  scheduleLs,
+  add,
+  scheduleRun,
+  schedulePause,
+  scheduleResume,
+  scheduleRm,
   keyCreate,
   keyLs,
   rotate,
@@ -111,6 +140,7 @@ export const commands: readonly Command[] = [
   enrol,
   workerLs,
   drain,
+  requestRotation,
   revoke,
   userLs,
   userShow,

@@ -131,6 +131,51 @@ test('pieces of a log that are missing are said, and a log is read to its end', 
   assert.equal(run.stderr, '[hivesync] 2 pieces of the log are missing here\n')
 })
 
+test('output that was dropped is said where it is missing, live and afterwards, and in JSON', async () => {
+  await using both = await openBoth()
+  const { peer, home, env } = both
+  const gap = { seq: 1, attempt: 1, stream: 'stdout' as const, at: time, text: '', gap: { bytes: 4096 } }
+  const line = (seq: number) => ({ seq, attempt: 1, stream: 'stdout' as const, at: time, text: `${seq}\n` })
+  const items = [line(0), gap, line(2)]
+  serveEvents(
+    peer,
+    items.map((item) => ['log', item] as const),
+  )
+  peer.on(readLog, ({ query }) => ({ items: query.after === undefined ? items : [], nextSeq: 3 }))
+  for (const argv of [
+    ['job', 'logs', idOf(5)],
+    ['job', 'logs', '-f', idOf(5)],
+  ]) {
+    const { stdout, stderr } = await home.run(argv, { env })
+    assert.deepEqual([stdout, stderr], ['0\n2\n', '[hivesync] 4,096 bytes of stdout are missing here\n'])
+  }
+  const { stdout } = await home.run(['job', 'logs', idOf(5), '--json'], { env })
+  assert.deepEqual(JSON.parse(stdout).items, items)
+})
+
+test('where the time of a job went is shown', async () => {
+  await using both = await openBoth()
+  const { peer, home, env } = both
+  const attempt = {
+    number: 1,
+    startMs: 20,
+    totalMs: 4200,
+    phases: [
+      { phase: 'fetch', ms: 1000 },
+      { phase: 'read', ms: 3000 },
+    ],
+  }
+  const timings = {
+    queueToStartMs: 1500,
+    waitingMs: 61_000,
+    totalMs: 70_000,
+    attempts: [attempt, { ...attempt, number: 2, phases: [] }],
+  }
+  peer.on(getJob, () => ({ ...done, timings }))
+  const { stdout } = await home.run(['job', 'get', idOf(5)], { env })
+  assert.match(stdout, / waited +1 min 01 s\n +attempts +1: 4.2 s \(fetch 1.0 s, read 3.0 s\)\n +2: 4.2 s\n/)
+})
+
 test('ingest shows phases as plain lines, and sums up', async () => {
   await using both = await openBoth()
   const { peer, home, env } = both

@@ -46,11 +46,26 @@ export function jobLines(job: Job, nowMs: number): Line[] {
     ['started', job.startedAt ?? undefined],
     ['finished', job.finishedAt ?? undefined],
     ['took', durationOf(job, nowMs) || undefined],
+    ...timingFields(job),
     ['expires', isFinal(job.state) ? undefined : formatAge(job.expiresAt, nowMs)],
     ['project', job.projectId],
     ...resultFields(job),
   ])
   return [...lines, ...whyLines(job)]
+}
+
+/** Where its time went: waiting, then each attempt with its phases. */
+function timingFields({ timings }: Job): [name: string, value: string | undefined][] {
+  if (timings === undefined) return []
+  const { waitingMs, attempts } = timings
+  return [
+    ['waited', formatDuration(waitingMs)],
+    ...attempts.map(({ number, totalMs, phases }, i): [string, string] => {
+      const parts = phases.map(({ phase, ms }) => `${phase} ${formatDuration(ms)}`)
+      const inside = parts.length === 0 ? '' : ` (${parts.join(', ')})`
+      return [i === 0 ? 'attempts' : '', `${number}: ${formatDuration(totalMs)}${inside}`]
+    }),
+  ]
 }
 
 /** Why a job waits, or how it ended when it did not succeed. */

@@ -1,5 +1,6 @@
 import type { LogLine } from '@hivesync/contracts/jobs.ts'
 import type { Terminal } from './terminal.ts'
+import { formatCount } from './units.ts'
 
 export interface LogOutput {
   write(line: LogLine): Promise<void>
@@ -23,10 +24,11 @@ export function createLogOutput(terminal: Terminal, after: number): LogOutput {
   }
 
   return {
-    async write({ seq, stream, text }) {
+    async write({ seq, stream, text, gap }) {
       if (seq <= last) return
       if (seq > last + 1) await remark(`${seq - last - 1} pieces of the log are missing here`)
       last = seq
+      if (gap !== undefined) return remark(`${formatCount(gap.bytes)} bytes of ${stream} are missing here`)
       if (stream === 'system') return remark(text)
       atLineStart[stream] = text.endsWith('\n')
       await terminal.writeOutput(stream, text)

@@ -18,19 +18,21 @@ export type Permission = (typeof permissions)[number]
 /**
  * Who may call an operation.
  * `public`: anybody. `session`: a person's signed-in session, never an API key. `admin`: a system admin's session, or an
- * admin's API key with the scope `admin`. `worker`: a request signed by an enrolled worker. A permission: a session, or an API key whose scopes
+ * admin's API key with the scope `admin`. `metrics`: the same, or an admin's API key with the scope `metrics`, which can do nothing else. `worker`: a request signed by an enrolled worker. A permission: a session, or an API key whose scopes
  * grant it; rights over the particular project are then decided in SQL.
  */
-export type Access = 'public' | 'session' | 'admin' | 'worker' | Permission
+export type Access = 'public' | 'session' | 'admin' | 'metrics' | 'worker' | Permission
 
 const bundles = {
   read: permissions.filter((permission) => permission.endsWith(':read')),
   write: permissions,
   admin: permissions,
   ingest: ['ingest:read', 'ingest:write'],
+  /** What a monitor reads is the whole's, not a project's: no permission gives it. */
+  metrics: [],
 } as const satisfies Record<string, readonly Permission[]>
 
-export const scopes = [...permissions, 'read', 'write', 'admin', 'ingest'] as const
+export const scopes = [...permissions, 'read', 'write', 'admin', 'ingest', 'metrics'] as const
 export type Scope = (typeof scopes)[number]
 
 /** The permissions that a set of scopes grants. */

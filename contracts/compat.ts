@@ -34,12 +34,14 @@ const LegacyHistory = object({
 
 export const legacyWorkerStatus = endpoint({
   name: 'legacyWorkerStatus',
-  summary: 'What the workers do for the project that the API key is bound to',
+  summary:
+    'What the workers do for the project that the API key is bound to; over a WebSocket, again whenever it changes',
   method: 'GET',
   path: '/worker/status',
   access: 'ingest:read',
   limit: 'read',
   status: 200,
+  upgrade: 'websocket',
   reply: object({
     status: Type.Enum(['idle', 'busy', 'stuck', 'offline']),
     current: nullable(

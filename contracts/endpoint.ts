@@ -2,7 +2,7 @@ import type { Static, TObject, TSchema } from 'typebox'
 import type { Access } from './access.ts'
 import type { ErrorCode } from './errors.ts'
 
-export type Method = 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE'
+export type Method = 'GET' | 'HEAD' | 'POST' | 'PUT' | 'PATCH' | 'DELETE'
 
 /**
  * Which sliding window a request counts against (requirement I1); `worker` and `none` are not limited per minute. `session`, for ending sessions, and
@@ -32,6 +32,8 @@ export interface Endpoint<
   readonly params?: Params
   readonly query?: Query
   readonly body?: Body
+  /** Media type of a body that is no JSON: it is read as a stream, and not whole before the verb begins. */
+  readonly consumes?: 'application/octet-stream'
   /** Largest accepted body in bytes; 64 KiB unless stated. */
   readonly maxBodyBytes?: number
   /** The status and body of success; `null` where there is no body (204) or where it is a stream. */
@@ -43,6 +45,8 @@ export interface Endpoint<
   readonly cacheSeconds?: number
   /** Media type of a reply that is not JSON. */
   readonly produces?: string
+  /** The same request may ask for a WebSocket (RFC 6455): then what it streams comes as messages. */
+  readonly upgrade?: 'websocket'
   /** Refusals that belong to this operation, beside those every operation can answer with. */
   readonly errors: readonly ErrorCode[]
 }

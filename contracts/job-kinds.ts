@@ -1,6 +1,6 @@
 import { type Static, Type } from 'typebox'
 import { maxRepositoryUrlLength } from './repository-url.ts'
-import { object } from './values.ts'
+import { Id, object } from './values.ts'
 
 export const jobKinds = ['ingest', 'compute'] as const
 export type JobKind = (typeof jobKinds)[number]
@@ -36,21 +36,40 @@ export const FilePath = Type.String({
     '^(?!/)(?!([\\s\\S]*/)?\\.{1,2}(/|$))(?![\\s\\S]*//)[^\\u0000-\\u001f\\u007f\\\\]+[^/\\u0000-\\u001f\\u007f\\\\]$|^[A-Za-z0-9_-]$',
 })
 
+/** The name of a secret, which is the name of its file below /run/secrets. */
+const SecretName = Type.String({ pattern: '^[A-Za-z_][A-Za-z0-9_]{0,99}$' })
+/** Values that only the job's own processes may read, each as a file; never shown again, not in the environment, cut out of the log. */
+export const Secrets = Type.Record(SecretName, Type.String({ minLength: 1, maxLength: 8192 }), {
+  maxProperties: 50,
+  additionalProperties: false,
+})
+
+/** Fetches what the bundle's lockfile names before the command runs, in a sandbox that reaches the project's allowed hosts only, running none of its scripts. */
+export const Install = object({ manager: Type.Literal('npm') })
+
+/** A program and its arguments, as execve takes them. */
+export const Command = Type.Array(Type.String({ maxLength: 8192, pattern: '^[^\\u0000]*$' }), {
+  minItems: 1,
+  maxItems: 256,
+})
+export const ComputeEnv = Type.Record(
+  Type.String({ pattern: '^[A-Za-z_][A-Za-z0-9_]{0,99}$' }),
+  Type.String({ maxLength: 8192, pattern: '^[^\\u0000]*$' }),
+  { maxProperties: 100, additionalProperties: false },
+)
+
 export const ComputeInput = object({
-  command: Type.Array(Type.String({ maxLength: 8192, pattern: '^[^\\u0000]*$' }), { minItems: 1, maxItems: 256 }),
+  command: Command,
   files: Type.Optional(
     Type.Array(object({ path: FilePath, content: Type.String({ maxLength: 262_144 }) }), { maxItems: 100 }),
   ),
-  env: Type.Optional(
-    Type.Record(
-      Type.String({ pattern: '^[A-Za-z_][A-Za-z0-9_]{0,99}$' }),
-      Type.String({ maxLength: 8192, pattern: '^[^\\u0000]*$' }),
-      {
-        maxProperties: 100,
-        additionalProperties: false,
-      },
-    ),
-  ),
+  env: Type.Optional(ComputeEnv),
+  /** An uploaded archive, unpacked into the job's folder before `files`. */
+  bundle: Type.Optional(Id),
+  secrets: Type.Optional(Secrets),
+  install: Type.Optional(Install),
+  /** Asks for the worker's graphics device; only a worker that has one takes the job. */
+  gpu: Type.Optional(Type.Boolean()),
   limits: Type.Optional(ComputeLimits),
 })
 export type ComputeInput = Static<typeof ComputeInput>

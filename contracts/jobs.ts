@@ -12,6 +12,17 @@ export const JobState = Type.Enum([...jobStates])
 /** A label that a job asks for and a worker carries, such as `gpu` or `region:eu`. */
 export const Label = Type.String({ pattern: '^[a-z0-9][a-z0-9._:-]{0,62}$' })
 export const Labels = Type.Array(Label, { maxItems: 20, uniqueItems: true })
+/** A group of workers that take only the jobs meant for it; `default` unless said otherwise. */
+export const Pool = Type.String({ pattern: '^[a-z0-9][a-z0-9-]{0,39}$' })
+export const defaultPool = 'default'
+
+/** How long a failed attempt waits before the next: always `seconds`, or doubled each time up to `maxSeconds`; half of it is chance. */
+export const Backoff = object({
+  strategy: Type.Enum(['fixed', 'exponential']),
+  seconds: Type.Integer({ minimum: 1, maximum: 3600 }),
+  maxSeconds: Type.Optional(Type.Integer({ minimum: 1, maximum: 86_400 })),
+})
+export type Backoff = Static<typeof Backoff>
 
 /** Why a job has not started and what would change that. */
 export const WaitingFor = object({
@@ -23,8 +34,12 @@ export const WaitingFor = object({
     'no_worker_online',
     'workers_busy',
     'labels',
+    'pool',
     'isolation',
+    'worker_refusing',
     'delivery',
+    'queue_paused',
+    'project_limit',
   ]),
   message: Type.String(),
   fix: nullable(Type.String()),
@@ -47,8 +62,12 @@ const job = {
   message: nullable(Type.String()),
   priority: Type.Integer(),
   labels: Labels,
+  pool: Pool,
   attempt: Count,
   maxAttempts: Count,
+  backoff: nullable(Backoff),
+  scheduleId: nullable(Id),
+  scheduledFor: nullable(Time),
   submittedAt: Time,
   ttlSeconds: Type.Integer(),
   expiresAt: Time,
@@ -59,10 +78,32 @@ const job = {
   skipReason: nullable(Type.String()),
   cancelRequestedAt: nullable(Time),
 }
+/** Where the time of a job went, in milliseconds; of what has not ended yet, so far. */
+export const JobTimings = object({
+  /** From its submission until it first ran; null while it has not. */
+  queueToStartMs: nullable(Count),
+  /** In the queue, over all attempts. */
+  waitingMs: Count,
+  /** From its submission to its end. */
+  totalMs: Count,
+  attempts: Type.Array(
+    object({
+      number: Count,
+      /** From the claim until the work began; null when it never did. */
+      startMs: nullable(Count),
+      /** From the claim to its end. */
+      totalMs: Count,
+      phases: Type.Array(object({ phase: Type.String(), ms: Count })),
+    }),
+  ),
+})
+export type JobTimings = Static<typeof JobTimings>
+
 export const Job = object({
   ...job,
   input: Type.Optional(Type.Record(Type.String(), Type.Unknown())),
   waitingFor: Type.Optional(WaitingFor),
+  timings: Type.Optional(JobTimings),
 })
 export type Job = Static<typeof Job>
 
@@ -77,6 +118,8 @@ export const JobAttempt = object({
   error: nullable(JobFailure),
   phases: Type.Array(object({ phase: Type.String(), startedAt: Time, endedAt: nullable(Time) })),
   receipt: nullable(Type.Record(Type.String(), Type.Unknown())),
+  /** The receipt is signed by this worker, about this attempt. */
+  receiptVerified: Type.Boolean(),
 })
 export type JobAttempt = Static<typeof JobAttempt>
 
@@ -86,6 +129,12 @@ export const LogLine = object({
   stream: Type.Enum(['stdout', 'stderr', 'system']),
   at: Time,
   text: Type.String(),
+  /** Where the text begins in what the attempt printed to this stream, in bytes. */
+  startByte: Type.Optional(Count),
+  /** In place of a text: so many bytes of output were dropped here. */
+  gap: Type.Optional(object({ bytes: Count })),
+  /** The log is longer than it may be; nothing of this attempt comes after this line, which says so. */
+  truncated: Type.Optional(Type.Literal(true)),
 })
 export type LogLine = Static<typeof LogLine>
 
@@ -103,6 +152,13 @@ export const JobProgressEvent = Type.Object({
 })
 export type JobProgressEvent = Static<typeof JobProgressEvent>
 
+/** A phase of the work began; `before` is the one that ended with it. */
+export const JobPhaseEvent = Type.Object({
+  phase: Type.String(),
+  before: nullable(Type.Object({ phase: Type.String(), ms: Count })),
+})
+export type JobPhaseEvent = Static<typeof JobPhaseEvent>
+
 const jobParams = object({ jobId: Id })
 const projectParams = object({ projectId: Id })
 const options = {
@@ -110,6 +166,8 @@ const options = {
   ttlSeconds: Type.Optional(Type.Integer({ minimum: 1, maximum: 30 * 86_400 })),
   maxAttempts: Type.Optional(Type.Integer({ minimum: 1, maximum: 20 })),
   labels: Type.Optional(Labels),
+  pool: Type.Optional(Pool),
+  backoff: Type.Optional(Backoff),
 }
 /** What a submission says, by kind. */
 export const NewJob = Type.Union([
@@ -224,28 +282,16 @@ export const readLog = endpoint({
 export const watchJob = endpoint({
   name: 'watchJob',
   summary:
-    'Live events of a job as server-sent events (`state`, `progress`, `log`), resumed by Last-Event-ID; ends with the final state',
+    'Live events of a job (`state`, `phase`, `progress`, `log`) as server-sent events, or over a WebSocket as messages `{event, id, data}`; resumed after an id by Last-Event-ID or `after`; ends with the final state',
   method: 'GET',
   path: '/api/v1/jobs/:jobId/events',
   access: 'jobs:read',
   limit: 'read',
   params: jobParams,
+  query: object({ after: Type.Optional(Type.String({ pattern: '^[0-9]{1,15}\\.(-1|[0-9]{1,15})$' })) }),
   status: 200,
   reply: null,
   produces: 'text/event-stream',
+  upgrade: 'websocket',
   errors: ['job_not_found'],
-})
-
-const QueueCounts = object({ kind: JobKind, projectId: Id, waiting: Count, running: Count, maxWaiting: Count })
-export const listQueues = endpoint({
-  name: 'listQueues',
-  summary: 'Waiting and running jobs by project and kind, over the projects the actor may read',
-  method: 'GET',
-  path: '/api/v1/queues',
-  access: 'jobs:read',
-  limit: 'read',
-  query: object(PageQuery),
-  status: 200,
-  reply: page(QueueCounts),
-  errors: [],
 })

@@ -1,21 +1,18 @@
 import { type Static, Type } from 'typebox'
 import { endpoint } from './endpoint.ts'
-import { JobFailure, JobKind, Labels } from './jobs.ts'
-import { Count, Id, Name, object } from './values.ts'
-import { Isolation } from './workers.ts'
+import { Secrets } from './job-kinds.ts'
+import { JobFailure, JobKind } from './jobs.ts'
+import { Count, Id, Name, object, Time } from './values.ts'
+import { WorkerReport } from './worker-report.ts'
 
 /** A fencing token: grows with every claim and is never reset. */
 export const FencingToken = Type.Integer({ minimum: 1 })
-const leaseParams = object({ token: Type.String({ pattern: '^[1-9][0-9]{0,15}$' }) })
+export const leaseParams = object({ token: Type.String({ pattern: '^[1-9][0-9]{0,15}$' }) })
 
-export const WorkerReport = object({
-  version: Type.String({ maxLength: 40 }),
-  labels: Labels,
-  kinds: Type.Array(JobKind, { maxItems: 10, uniqueItems: true }),
-  slots: Type.Integer({ minimum: 1, maximum: 1024 }),
-  isolation: Isolation,
+const PublicKey = Type.String({
+  description: 'Raw Ed25519 public key, base64url',
+  pattern: '^[A-Za-z0-9_-]{43}$',
 })
-export type WorkerReport = Static<typeof WorkerReport>
 
 export const enrolWorker = endpoint({
   name: 'enrolWorker',
@@ -27,11 +24,31 @@ export const enrolWorker = endpoint({
   body: object({
     enrolmentToken: Type.String({ minLength: 1, maxLength: 200 }),
     name: Name,
-    publicKey: Type.String({ description: 'Raw Ed25519 public key, base64url', pattern: '^[A-Za-z0-9_-]{43}$' }),
+    publicKey: PublicKey,
   }),
   status: 201,
   reply: object({ workerId: Id, name: Type.String() }),
   errors: ['invalid_enrolment_token'],
+})
+
+export const rotateKey = endpoint({
+  name: 'rotateKey',
+  summary:
+    'Replace the worker’s key: signed with the present one, which stays good for ten minutes or until the new one is first used',
+  method: 'POST',
+  path: '/api/v1/worker/rotate-key',
+  access: 'worker',
+  limit: 'worker',
+  body: object({
+    publicKey: PublicKey,
+    proof: Type.String({
+      description: 'Signature by the new key over worker, present key and new key: protocol/key-rotation.ts',
+      pattern: '^[A-Za-z0-9_-]{86}$',
+    }),
+  }),
+  status: 200,
+  reply: object({ keyExpiresAt: Time }),
+  errors: ['worker_key_refused'],
 })
 
 export const Claim = object({
@@ -43,6 +60,26 @@ export const Claim = object({
   attempt: Count,
   leaseTtlSeconds: Type.Integer(),
   startWithinSeconds: Type.Integer(),
+  /** Values of the secrets that the input names. */
+  secrets: Type.Optional(Secrets),
+  /** The archive that the input names; fetched with the lease. */
+  bundle: Type.Optional(
+    object({
+      id: Id,
+      bytes: Count,
+      unpackedBytes: Count,
+      entries: Count,
+      sha256: Type.String({ pattern: '^[0-9a-f]{64}$' }),
+    }),
+  ),
+  /** What the job's steps with a network may reach. */
+  egress: Type.Optional(
+    object({
+      hosts: Type.Array(Type.String({ maxLength: 260 }), { maxItems: 100 }),
+      maxBytes: Count,
+      maxSeconds: Count,
+    }),
+  ),
 })
 export type Claim = Static<typeof Claim>
 
@@ -57,9 +94,19 @@ export const claimJobs = endpoint({
     report: WorkerReport,
     freeSlots: Type.Integer({ minimum: 1, maximum: 1024 }),
     waitSeconds: Type.Integer({ minimum: 0, maximum: 30 }),
+    /**
+     * The worker promises to begin at once: what it gets counts as started, and needs no `startLease`. What is lost before it really began then costs an
+     * attempt of the infrastructure budget, as every started lease does.
+     */
+    startNow: Type.Optional(Type.Boolean()),
   }),
   status: 200,
-  reply: object({ jobs: Type.Array(Claim), draining: Type.Boolean() }),
+  reply: object({
+    jobs: Type.Array(Claim),
+    draining: Type.Boolean(),
+    /** The worker's key is due to be replaced: see `rotateKey`. */
+    rotateKey: Type.Optional(Type.Boolean()),
+  }),
   errors: [],
 })
 
@@ -74,6 +121,19 @@ export const startLease = endpoint({
   status: 204,
   reply: null,
   errors: ['lease_lost'],
+})
+
+export const startLeases = endpoint({
+  name: 'startLeases',
+  summary: 'Start many leases at once; answers for each whether it is held',
+  method: 'POST',
+  path: '/api/v1/worker/leases/start',
+  access: 'worker',
+  limit: 'worker',
+  body: object({ tokens: Type.Array(FencingToken, { minItems: 1, maxItems: 1024, uniqueItems: true }) }),
+  status: 200,
+  reply: object({ leases: Type.Array(object({ token: FencingToken, verdict: Type.Enum(['ok', 'lost']) })) }),
+  errors: [],
 })
 
 export const reportProgress = endpoint({
@@ -94,11 +154,17 @@ export const reportProgress = endpoint({
   errors: ['lease_lost'],
 })
 
+/**
+ * `startByte` and `endByte` say which bytes of what the job printed to this stream the text stands for, counted before anything was cut out or
+ * dropped: each chunk begins where the last of its stream in the attempt ended. One without text is a gap: these bytes were dropped.
+ */
 export const LogChunk = object({
   seq: Count,
   stream: Type.Enum(['stdout', 'stderr', 'system']),
   at: Count,
   text: Type.String({ maxLength: 16_384 }),
+  startByte: Type.Optional(Count),
+  endByte: Type.Optional(Count),
 })
 export type LogChunk = Static<typeof LogChunk>
 
@@ -140,6 +206,29 @@ export const uploadIndex = endpoint({
   errors: ['lease_lost'],
 })
 
+const completion = {
+  outcome: Type.Enum(['succeeded', 'failed', 'canceled', 'returned']),
+  result: Type.Optional(Type.Record(Type.String(), Type.Unknown())),
+  error: Type.Optional(JobFailure),
+  /** The machine, not the work, failed: retried from the infrastructure budget. */
+  infrastructure: Type.Optional(Type.Boolean()),
+  receipt: Type.Optional(Type.Record(Type.String(), Type.Unknown())),
+  /** Destinations that the worker's network filter refused, and how often; a name is empty where the request named none. */
+  egressRefused: Type.Optional(
+    Type.Array(
+      object({
+        host: Type.String({ maxLength: 253, pattern: '^[a-z0-9_.:-]*$' }),
+        port: Type.Integer({ minimum: 0, maximum: 65_535 }),
+        reason: Type.String({ pattern: '^[a-z][a-z_-]{0,39}$' }),
+        count: Type.Integer({ minimum: 1, maximum: 1_000_000 }),
+      }),
+      { maxItems: 20 },
+    ),
+  ),
+}
+/** What one completion may weigh as JSON. */
+export const maxCompletionBytes = 256 * 1024
+
 export const completeLease = endpoint({
   name: 'completeLease',
   summary:
@@ -149,18 +238,35 @@ export const completeLease = endpoint({
   access: 'worker',
   limit: 'worker',
   params: leaseParams,
-  body: object({
-    outcome: Type.Enum(['succeeded', 'failed', 'canceled', 'returned']),
-    result: Type.Optional(Type.Record(Type.String(), Type.Unknown())),
-    error: Type.Optional(JobFailure),
-    /** The machine, not the work, failed: retried from the infrastructure budget. */
-    infrastructure: Type.Optional(Type.Boolean()),
-    receipt: Type.Optional(Type.Record(Type.String(), Type.Unknown())),
-  }),
-  maxBodyBytes: 256 * 1024,
+  body: object(completion),
+  maxBodyBytes: maxCompletionBytes,
   status: 200,
   reply: object({ jobId: Id, state: Type.String() }),
-  errors: ['lease_lost'],
+  errors: ['lease_lost', 'receipt_invalid'],
+})
+
+export const completeLeases = endpoint({
+  name: 'completeLeases',
+  summary:
+    'End many attempts at once, each as `completeLease` would; answers each with its state, or with the code of its refusal, in the order sent',
+  method: 'POST',
+  path: '/api/v1/worker/leases/complete',
+  access: 'worker',
+  limit: 'worker',
+  body: object({
+    completions: Type.Array(object({ token: FencingToken, ...completion }), { minItems: 1, maxItems: 64 }),
+  }),
+  maxBodyBytes: 1024 * 1024,
+  status: 200,
+  reply: object({
+    completions: Type.Array(
+      Type.Union([
+        object({ token: FencingToken, jobId: Id, state: Type.String() }),
+        object({ token: FencingToken, code: Type.String() }),
+      ]),
+    ),
+  }),
+  errors: [],
 })
 
 export const heartbeat = endpoint({
@@ -170,11 +276,19 @@ export const heartbeat = endpoint({
   path: '/api/v1/worker/heartbeat',
   access: 'worker',
   limit: 'worker',
-  body: object({ leases: Type.Array(FencingToken, { maxItems: 1024, uniqueItems: true }) }),
+  body: object({
+    leases: Type.Array(FencingToken, { maxItems: 1024, uniqueItems: true }),
+    /**
+     * Holds the answer back until there is something to say that this worker was not told yet, or for this long: a cancel reaches it at once. A newer beat of
+     * the same worker ends the older.
+     */
+    waitSeconds: Type.Optional(Type.Integer({ minimum: 0, maximum: 20 })),
+  }),
   status: 200,
   reply: object({
     leases: Type.Array(object({ token: FencingToken, verdict: Type.Enum(['ok', 'cancel', 'lost']) })),
     draining: Type.Boolean(),
+    /** When to beat again; 0 to one that may be held, which is followed by the next at once: what it told is no news to that one. */
     nextSeconds: Type.Integer(),
   }),
   errors: [],

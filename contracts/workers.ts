@@ -1,6 +1,6 @@
 import { type Static, Type } from 'typebox'
 import { endpoint } from './endpoint.ts'
-import { JobKind, Labels } from './jobs.ts'
+import { JobKind, Labels, Pool } from './jobs.ts'
 import { Count, Id, Name, nullable, object, PageQuery, page, Time } from './values.ts'
 
 export const isolationLevels = ['full', 'reduced', 'none'] as const
@@ -11,6 +11,26 @@ export const Isolation = object({
   reason: nullable(Type.String({ maxLength: 500 })),
 })
 export type Isolation = Static<typeof Isolation>
+
+const Runtime = Type.String({ maxLength: 60 })
+/** What a machine has, as it says itself: for people and placement, never for trust. */
+export const WorkerCapabilities = object({
+  arch: Type.String({ maxLength: 20 }),
+  system: Type.String({ maxLength: 100 }),
+  cores: Type.Integer({ minimum: 1, maximum: 4096 }),
+  memoryMiB: Count,
+  gpus: Type.Array(Type.String({ maxLength: 100 }), { maxItems: 16 }),
+  cgroups: Type.Enum(['v1', 'v2', 'none']),
+  /** Interpreters that jobs find, with their versions. */
+  runtimes: object({
+    node: Type.Optional(Runtime),
+    npm: Type.Optional(Runtime),
+    python3: Type.Optional(Runtime),
+    sh: Type.Optional(Runtime),
+  }),
+  freeDiskMiB: Count,
+})
+export type WorkerCapabilities = Static<typeof WorkerCapabilities>
 
 export const Worker = object({
   id: Id,
@@ -23,6 +43,11 @@ export const Worker = object({
   running: Count,
   version: nullable(Type.String()),
   isolation: nullable(Isolation),
+  pool: Pool,
+  capabilities: nullable(WorkerCapabilities),
+  clockSkewMs: nullable(Type.Integer()),
+  refusing: nullable(Type.String()),
+  keyExpiresAt: nullable(Time),
   enrolledAt: Time,
   lastSeenAt: nullable(Time),
 })
@@ -64,6 +89,20 @@ export const drainWorker = endpoint({
   summary: 'Let a worker finish what it holds and take nothing new; admins only',
   method: 'POST',
   path: '/api/v1/workers/:workerId/drain',
+  access: 'admin',
+  limit: 'write',
+  params: workerParams,
+  status: 200,
+  reply: Worker,
+  errors: ['worker_not_found'],
+})
+
+export const requestKeyRotation = endpoint({
+  name: 'requestKeyRotation',
+  summary:
+    'Have a worker change its key at its next poll; the present key expires within a week in any case; admins only',
+  method: 'POST',
+  path: '/api/v1/workers/:workerId/rotate-key',
   access: 'admin',
   limit: 'write',
   params: workerParams,

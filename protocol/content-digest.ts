@@ -8,6 +8,12 @@ export function contentDigest(body: Uint8Array): string {
   return `sha-256=:${hash('sha256', body, 'base64')}:`
 }
 
+/** The same of a body whose SHA-256 (hex) is known. */
+export function contentDigestOf(sha256: string): string {
+  if (!/^[0-9a-f]{64}$/.test(sha256)) throw new RangeError('the digest is not SHA-256 in hex')
+  return `sha-256=:${Buffer.from(sha256, 'hex').toString('base64')}:`
+}
+
 /**
  * Digest bytes of a `Content-Digest` value, or undefined unless it is exactly one canonical SHA-256 member: a second
  * algorithm, a parameter or a sloppy base64 ending is refused, so that one body has one spelling.

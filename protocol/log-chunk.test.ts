@@ -22,7 +22,7 @@ test('text of any characters, cut anywhere, comes out whole in chunks of at most
         for (const chunk of chunks) assert.equal(findChunkFault(chunk.text), undefined)
       },
     ),
-    { numRuns: 60 },
+    { numRuns: 15 },
   )
 })
 

@@ -10,11 +10,19 @@ export interface LogChunk {
   /** Epoch milliseconds: when the worker read the bytes. */
   at: number
   text: string
+  /**
+   * Which bytes of what the job printed to this stream the text stands for, counted before anything was cut out of it: each chunk begins where the last of its
+   * stream ended. A chunk without text is a gap: these bytes were dropped. A remark of the worker's own has neither.
+   */
+  startByte?: number
+  endByte?: number
 }
 
 export interface LogSplitter {
-  /** Cuts the next bytes of a stream into chunks; an unfinished character waits for its remaining bytes. */
-  push(stream: LogStream, bytes: Uint8Array): LogChunk[]
+  /** Cuts the next bytes of a stream, which stand for all that was printed before `endByte`, into chunks; an unfinished character waits for its remaining bytes. */
+  push(stream: LogStream, bytes: Uint8Array, endByte?: number): LogChunk[]
+  /** Ends the text so far and says that all between it and `endByte` is missing. */
+  skip(stream: LogStream, endByte: number): LogChunk[]
   /** Ends all streams: what still waits for its remaining bytes comes out as U+FFFD. */
   flush(): LogChunk[]
 }
@@ -26,23 +34,47 @@ export interface LogSplitter {
 export function createLogSplitter(options: { firstSeq?: number; nowMs: () => number }): LogSplitter {
   let seq = options.firstSeq ?? 0
   const decoders = new Map<LogStream, InstanceType<typeof TextDecoder>>()
+  /** Up to which byte of a stream its chunks reach, and what was pushed of it. */
+  const told = new Map<LogStream, number>()
+  const pushed = new Map<LogStream, number>()
 
   function frame(stream: LogStream, decoded: string): LogChunk[] {
     const at = options.nowMs()
-    return splitText(decoded.replaceAll('\0', '\ufffd')).map((text) => ({ seq: seq++, stream, at, text }))
+    const parts = splitText(decoded.replaceAll('\0', '\ufffd'))
+    return parts.map((text, i) => ({ seq: seq++, stream, at, text, ...rangeOf(stream, text, i === parts.length - 1) }))
+  }
+
+  /** Exact where nothing was cut out or replaced; else a part may claim some bytes of its neighbor, never more or less than all of them together. */
+  function rangeOf(stream: LogStream, text: string, isLast: boolean): { startByte?: number; endByte?: number } {
+    const end = pushed.get(stream)
+    if (end === undefined) return {}
+    const startByte = told.get(stream) ?? 0
+    const endByte = isLast ? end : Math.min(end, startByte + Buffer.byteLength(text))
+    told.set(stream, endByte)
+    return { startByte, endByte }
+  }
+
+  function finish(stream: LogStream): LogChunk[] {
+    const rest = decoders.get(stream)?.decode() ?? ''
+    decoders.delete(stream)
+    return frame(stream, rest)
   }
 
   return {
-    push(stream, bytes) {
+    push(stream, bytes, endByte) {
       const decoder = decoders.get(stream) ?? new TextDecoder('utf-8', { ignoreBOM: true })
       decoders.set(stream, decoder)
+      if (endByte !== undefined) pushed.set(stream, endByte)
       return frame(stream, decoder.decode(bytes, { stream: true }))
     },
-    flush() {
-      const rest = [...decoders].flatMap(([stream, decoder]) => frame(stream, decoder.decode()))
-      decoders.clear()
-      return rest
+    skip(stream, endByte) {
+      const rest = finish(stream)
+      const startByte = told.get(stream) ?? 0
+      told.set(stream, endByte)
+      pushed.set(stream, endByte)
+      return [...rest, { seq: seq++, stream, at: options.nowMs(), text: '', startByte, endByte }]
     },
+    flush: () => [...decoders.keys()].flatMap(finish),
   }
 }
 

@@ -1,5 +1,5 @@
 import { createHmac, sign, timingSafeEqual, verify } from 'node:crypto'
-import { contentDigest, parseContentDigest } from './content-digest.ts'
+import { contentDigest, contentDigestOf, parseContentDigest } from './content-digest.ts'
 import { getKeyAlgorithm, type SignatureAlgorithm, type SignatureKey } from './keys.ts'
 
 export const signatureLabel = 'hs'
@@ -75,18 +75,20 @@ export function signatureBase(components: readonly (readonly [name: string, valu
 
 /**
  * Signs a request under RFC 9421 (label `hs`) and returns the three fields to send with it. `target` is path and query
- * as they go over the wire; `nonce` is at least 128 random bits in base64url, never used twice with one key.
+ * as they go over the wire; `nonce` is at least 128 random bits in base64url, never used twice with one key. Of a body that is not in memory
+ * its SHA-256 (hex) is enough.
  */
 export function signRequest(request: {
   method: string
   target: string
-  body: Uint8Array
+  body: Uint8Array | { sha256: string }
   keyId: string
   key: SignatureKey
   createdSeconds: number
   nonce: string
 }): SignatureHeaders {
-  const digest = contentDigest(request.body)
+  const { body } = request
+  const digest = body instanceof Uint8Array ? contentDigest(body) : contentDigestOf(body.sha256)
   const algorithm = getKeyAlgorithm(request.key)
   const values: Record<ParameterName, string> = {
     created: String(request.createdSeconds),

@@ -21,6 +21,8 @@ export type CallInput<E> = Member<E, 'params', ParamsOf<E>> &
   Member<E, 'body', BodyOf<E>> & {
     idempotencyKey?: string | undefined
     signal?: AbortSignal | undefined
+    /** What an operation takes that takes bytes. */
+    content?: E extends { consumes: string } ? Blob : undefined
     /** The fresh proof that a sensitive operation needs: see `describeAct`. */
     stepUp?: E extends { stepUp: true } ? string | undefined : undefined
   }
@@ -33,6 +35,8 @@ export interface Client {
   call<const E extends Endpoint>(endpoint: E, ...input: Arguments<E>): Promise<ReplyOf<E>>
   /** Refreshes the session now and answers what the server says of it; with a device key the first refresh binds the session to it. Throws HiveSyncError. */
   refreshSession(): Promise<Session>
+  /** Opens a link that this server has signed, at the address this client knows it by and without credentials; the caller reads the body. Throws HiveSyncError. */
+  openLink(link: string, options?: { signal?: AbortSignal }): Promise<Response>
   /** Follows an event stream across lost connections until `isFinal` says so; throws HiveSyncError. */
   events<const E extends Endpoint>(
     endpoint: E,
@@ -58,6 +62,9 @@ export interface ClientOptions {
   random: () => number
 }
 
+/** An upload may take as long as its bytes take at 50 KB/s. */
+const slowestBytesPerMs = 50
+
 /** Turns contracts into typed calls on one server; an expired session is refreshed and the call sent again, once. */
 export function createClient(options: ClientOptions): Client {
   const server = parseServerAddress(options.server, { allowHttp: options.allowHttp ?? false })
@@ -69,7 +76,7 @@ export function createClient(options: ClientOptions): Client {
   async function call<const E extends Endpoint>(endpoint: E, ...[input]: Arguments<E>): Promise<ReplyOf<E>> {
     const given: RequestInput = input ?? {}
     const request = prepareRequest(server, endpoint, given)
-    const timeout = AbortSignal.timeout(timeoutMs)
+    const timeout = AbortSignal.timeout(timeoutMs + Math.ceil((given.content?.size ?? 0) / slowestBytesPerMs))
     const { signal } = given
     const response = await sendAs(bearer, endpoint, (headers) => send(transport, request, { timeout, signal, headers }))
     try {
@@ -97,6 +104,19 @@ export function createClient(options: ClientOptions): Client {
     server,
     call,
     refreshSession: bearer.refreshSession,
+    async openLink(link, { signal } = {}) {
+      const { pathname, search } = new URL(link)
+      const request = { url: `${server}${pathname}${search}`, method: 'GET', headers: { accept: '*/*' } }
+      const headersTimer = new AbortController()
+      const timer = setTimeout(() => headersTimer.abort(new DOMException('no reply', 'TimeoutError')), timeoutMs)
+      try {
+        const response = await send(transport, request, { timeout: headersTimer.signal, signal })
+        if (!response.ok) throw await readProblem(response, maxReplyBytes)
+        return response
+      } finally {
+        clearTimeout(timer)
+      }
+    },
     events(endpoint, input, eventsOptions) {
       const given: RequestInput = input
       const request = prepareRequest(server, endpoint, given)

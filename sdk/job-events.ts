@@ -1,4 +1,4 @@
-import { JobProgressEvent, JobStateEvent, LogLine, watchJob } from '@hivesync/contracts/jobs.ts'
+import { JobPhaseEvent, JobProgressEvent, JobStateEvent, LogLine, watchJob } from '@hivesync/contracts/jobs.ts'
 import { conforms, knownPart } from '@hivesync/contracts/schema.ts'
 import type { Client } from './client.ts'
 import { HiveSyncError } from './error.ts'
@@ -7,6 +7,7 @@ import type { ServerSentEvent } from './server-sent-events.ts'
 
 export type JobEvent =
   | { type: 'state'; data: JobStateEvent }
+  | { type: 'phase'; data: JobPhaseEvent }
   | { type: 'progress'; data: JobProgressEvent }
   | { type: 'log'; data: LogLine }
 
@@ -30,9 +31,10 @@ function isFinalEvent(event: ServerSentEvent): boolean {
 }
 
 function readJobEvent({ event, data }: ServerSentEvent): JobEvent | undefined {
-  if (event !== 'state' && event !== 'progress' && event !== 'log') return undefined
+  if (event !== 'state' && event !== 'phase' && event !== 'progress' && event !== 'log') return undefined
   const value = parse(data)
   if (event === 'state' && conforms(JobStateEvent, value)) return { type: event, data: value }
+  if (event === 'phase' && conforms(JobPhaseEvent, value)) return { type: event, data: value }
   if (event === 'progress' && conforms(JobProgressEvent, value)) return { type: event, data: value }
   const line = event === 'log' ? knownPart(LogLine, value) : undefined
   if (line !== undefined) return { type: 'log', data: line }

@@ -8,6 +8,8 @@ export interface RequestInput {
   params?: unknown
   query?: unknown
   body?: unknown
+  /** The body of an operation that takes bytes. */
+  content?: Blob | undefined
   idempotencyKey?: string | undefined
   stepUp?: string | undefined
   signal?: AbortSignal | undefined
@@ -17,7 +19,7 @@ export interface PreparedRequest {
   url: string
   method: string
   headers: Record<string, string>
-  body?: string
+  body?: string | Blob
 }
 
 /**
@@ -39,6 +41,10 @@ export function prepareRequest(server: ServerAddress, endpoint: Endpoint, input:
   if (body !== undefined) {
     request.headers['content-type'] = 'application/json'
     request.body = body
+  }
+  if (endpoint.consumes !== undefined && input.content !== undefined) {
+    request.headers['content-type'] = endpoint.consumes
+    request.body = input.content
   }
   if (input.stepUp !== undefined) request.headers['step-up'] = input.stepUp
   if (input.idempotencyKey !== undefined) request.headers['idempotency-key'] = input.idempotencyKey

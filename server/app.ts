@@ -2,10 +2,13 @@ import type { FastifyInstance } from 'fastify'
 import { accountPageRoutes } from './account-pages/routes.ts'
 import { accountRoutes } from './accounts/routes.ts'
 import { adminRoutes } from './admin/routes.ts'
+import { artifactRoutes } from './artifacts/routes.ts'
 import { createRefusalAudit, type RefusalAudit } from './audit/refusals.ts'
+import { bundleRoutes } from './bundles/routes.ts'
 import { compatRoutes } from './compat/routes.ts'
 import { credentialRoutes } from './credentials/routes.ts'
 import { deviceLoginRoutes } from './device-login/routes.ts'
+import { egressRoutes } from './egress/routes.ts'
 import { externalRoutes } from './external/routes.ts'
 import { createDispatcher } from './jobs/jobs.ts'
 import { leaseRoutes } from './jobs/lease-routes.ts'
@@ -21,6 +24,8 @@ import { createHttp } from './platform/http/http.ts'
 import { privacyRoutes } from './privacy/routes.ts'
 import { projectRoutes } from './projects/routes.ts'
 import { registerRevocations } from './revocations.ts'
+import { scalingRoutes } from './scaling/routes.ts'
+import { scheduleRoutes } from './schedules/routes.ts'
 import { searchRoutes } from './search/routes.ts'
 import { sessionRoutes } from './sessions/routes.ts'
 import { teamRoutes } from './teams/routes.ts'
@@ -64,9 +69,14 @@ export function createApp(
   keyRoutes(app, ctx)
   teamRoutes(app, ctx)
   projectRoutes(app, ctx)
+  egressRoutes(app, ctx)
   jobRoutes(app, ctx)
+  scheduleRoutes(app, ctx)
   leaseRoutes(app, ctx)
+  artifactRoutes(app, ctx)
+  bundleRoutes(app, ctx)
   workerRoutes(app, ctx, dispatcher)
+  scalingRoutes(app, ctx)
   searchRoutes(app, ctx)
   externalRoutes(app, ctx)
   deviceLoginRoutes(app, ctx)

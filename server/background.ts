@@ -1,13 +1,18 @@
+import { sweepArtifacts } from './artifacts/artifacts.ts'
+import { sweepBundles } from './bundles/bundles.ts'
 import { pruneDeviceLogins } from './device-login/device-login.ts'
-import { endRightlessJobs, prune, reapLeases, skipExpired } from './jobs/jobs.ts'
+import { endRightlessJobs, prune, reapLeases, reconcileCounters, skipExpired } from './jobs/jobs.ts'
 import { remindKeyExpiry } from './keys/keys.ts'
 import type { Context } from './platform/context.ts'
 import { hearIdentityNews } from './platform/identity-news.ts'
 import { pruneFailures } from './platform/limits/failures.ts'
 import { deliverMail } from './platform/mail/mail.ts'
 import { pruneOneTimeTokens } from './platform/one-time-tokens.ts'
+import { sampleEveryMs, sampleLoad } from './scaling/scaling.ts'
+import { runDueSchedules } from './schedules/schedules.ts'
 import { sweepIndexes } from './search/search.ts'
 import { pruneProofs, tendSigningKeys } from './sessions/sessions.ts'
+import { sweepStore } from './storage/storage.ts'
 import { pruneInvitations } from './teams/teams.ts'
 
 interface Task {
@@ -21,8 +26,11 @@ const tasks: readonly Task[] = [
   { name: 'reap_leases', everyMs: 1000, run: reapLeases },
   { name: 'skip_expired', everyMs: 1000, run: skipExpired },
   { name: 'end_rightless_jobs', everyMs: 1000, run: endRightlessJobs },
+  { name: 'run_due_schedules', everyMs: 1000, run: runDueSchedules },
   { name: 'hear_identity_news', everyMs: 500, run: hearIdentityNews },
+  { name: 'sample_load', everyMs: sampleEveryMs, run: sampleLoad },
   { name: 'deliver_mail', everyMs: 1000, run: deliverMail },
+  { name: 'reconcile_counters', everyMs: 60_000, run: reconcileCounters },
   { name: 'prune', everyMs: 60_000, run: prune },
   { name: 'remind_key_expiry', everyMs: 3_600_000, run: remindKeyExpiry },
   { name: 'rotate_signing_keys', everyMs: 60_000, run: tendSigningKeys },
@@ -32,6 +40,9 @@ const tasks: readonly Task[] = [
   { name: 'prune_device_logins', everyMs: 60_000, run: pruneDeviceLogins },
   { name: 'prune_invitations', everyMs: 600_000, run: pruneInvitations },
   { name: 'sweep_indexes', everyMs: 600_000, run: sweepIndexes },
+  { name: 'sweep_artifacts', everyMs: 60_000, run: sweepArtifacts },
+  { name: 'sweep_bundles', everyMs: 60_000, run: sweepBundles },
+  { name: 'sweep_store', everyMs: 3_600_000, run: sweepStore },
 ]
 
 /** Starts the tasks; the function returned stops them and waits for those under way. */

@@ -9,9 +9,21 @@ export interface WorkerConfig {
   readonly dataDir: string
   /** One-time; needed for the first start only. */
   readonly enrolmentToken: string | null
+  /** Where it was read from, to be removed once it is used. */
+  readonly enrolmentTokenFile: string | null
+  /** The address the server had before; see `moveIdentity`. */
+  readonly movedFrom: string | null
   readonly name: string
   readonly slots: number
   readonly labels: readonly string[]
+  /** Takes the jobs of this pool only. */
+  readonly pool: string
+  /** Undelivered results may take this much of the disk before no more jobs are taken. */
+  readonly outboxMaxBytes: number
+  /** Below this much free disk no jobs are taken; null: a gibibyte or 5 %, whichever is less. */
+  readonly minFreeBytes: number | null
+  /** Of the metrics endpoint on 127.0.0.1; null: there is none. */
+  readonly metricsPort: number | null
   /** Absolute folders under which `file:` repositories may lie. */
   readonly localRepos: readonly string[]
   /** `host` or `host:port` of forges; empty means any public host on port 443. */
@@ -48,6 +60,11 @@ const known: ReadonlySet<string> = new Set(
     'NAME',
     'SLOTS',
     'LABELS',
+    'POOL',
+    'OUTBOX_MAX_MB',
+    'MIN_FREE_MB',
+    'METRICS_PORT',
+    'MOVED_FROM',
     'LOCAL_REPOS',
     'ALLOW_HOSTS',
     'PRIVATE_HOSTS',
@@ -59,7 +76,9 @@ const known: ReadonlySet<string> = new Set(
 const labelPattern = /^[a-z0-9][a-z0-9._:-]{0,62}$/ // contracts/jobs.ts, Label
 const hostPattern = /^(\[[0-9a-f:.]+\]|[a-z0-9_]([a-z0-9._-]*[a-z0-9_])?)(:[1-9][0-9]{0,4})?$/
 const maxSlots = 128 // sandbox/sandbox.ts: as root each has a user of its own, below systemd's dynamic ones
-const maxLabels = 20
+const maxLabels = 19 // of 20 in contracts/jobs.ts; a machine with a GPU adds one by itself
+const poolPattern = /^[a-z0-9][a-z0-9-]{0,39}$/ // contracts/jobs.ts, Pool
+const mebibyte = 1024 * 1024
 
 /** The configuration of this process, from its environment. */
 export function readWorkerConfig(): WorkerConfig {
@@ -85,9 +104,15 @@ export function parseWorkerConfig(env: Environment): WorkerConfig {
     server: readServer(text('SERVER'), problems),
     dataDir: resolve(text('DATA') ?? 'data/worker'),
     enrolmentToken: readToken(text('TOKEN'), text('TOKEN_FILE'), problems),
+    enrolmentTokenFile: text('TOKEN_FILE'),
+    movedFrom: readMovedFrom(text('MOVED_FROM'), problems),
     name: readName(text('NAME'), problems),
     slots: readSlots(text('SLOTS'), problems),
     labels: list('LABELS'),
+    pool: readPool(text('POOL'), problems),
+    outboxMaxBytes: (readNumber('OUTBOX_MAX_MB', text('OUTBOX_MAX_MB'), 1, 1_048_576, problems) ?? 1024) * mebibyte,
+    minFreeBytes: inBytes(readNumber('MIN_FREE_MB', text('MIN_FREE_MB'), 0, 1_048_576, problems)),
+    metricsPort: readNumber('METRICS_PORT', text('METRICS_PORT'), 1, 65_535, problems),
     localRepos: list('LOCAL_REPOS'),
     allowHosts: list('ALLOW_HOSTS').map((host) => host.toLowerCase()),
     privateHosts: list('PRIVATE_HOSTS').map((host) => host.toLowerCase()),
@@ -177,6 +202,27 @@ function readSlots(value: string | null, problems: string[]): number {
   problems.push(`${prefix}SLOTS must be a whole number from 1 to ${maxSlots}`)
   return 1
 }
+
+function readPool(value: string | null, problems: string[]): string {
+  if (value !== null && !poolPattern.test(value)) problems.push(`${prefix}POOL must hold only a-z, 0-9 and "-"`)
+  return value ?? 'default'
+}
+
+function readMovedFrom(value: string | null, problems: string[]): string | null {
+  const origin = value === null ? null : URL.parse(value)?.origin
+  if (origin === undefined) problems.push(`${prefix}MOVED_FROM must be the origin that the server had before`)
+  return origin ?? null
+}
+
+/** A whole number in its range, null when it is not set. */
+function readNumber(name: string, value: string | null, least: number, most: number, problems: string[]) {
+  if (value === null) return null
+  if (/^[0-9]{1,7}$/.test(value) && Number(value) >= least && Number(value) <= most) return Number(value)
+  problems.push(`${prefix}${name} must be a whole number from ${least} to ${most}`)
+  return null
+}
+
+const inBytes = (mebibytes: number | null): number | null => (mebibytes === null ? null : mebibytes * mebibyte)
 
 function readCgroups(value: string | null, problems: string[]): WorkerConfig['cgroups'] {
   if (value === null) return null

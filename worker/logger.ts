@@ -16,6 +16,7 @@ const allowed = [
   'port',
   'reason',
   'server',
+  'skewMs',
   'signal',
   'slots',
   'status',

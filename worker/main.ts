@@ -12,13 +12,12 @@ import {
 import { requireIdentity } from './enrol/enrol.ts'
 import { identityFolder, makeDataFolder, StartRefused } from './enrol/identity.ts'
 import { type Random, systemRandom } from './enrol/random.ts'
+import { exitCodes } from './exit-codes.ts'
 import { MirrorBusy, withMirrorLock } from './fetch/mirror-lock.ts'
 import { openIsolation } from './isolation.ts'
 import { createLogger, type Logger } from './logger.ts'
 import { createTransport } from './report/http-transport.ts'
-
-/** sysexits.h. */
-export const exitCodes = { stopped: 0, software: 70, revoked: 77, configuration: 78 } as const
+import { findGpus } from './sandbox/gpu.ts'
 
 export interface WorkerOptions {
   /** Default: this process's environment. */
@@ -36,7 +35,8 @@ export interface WorkerOptions {
 
 /**
  * Runs a worker until it is told to stop (SIGTERM or SIGINT: no new jobs, running ones get 30 s; again: at once) and answers
- * the exit code: 0 stopped, 70 a fault of the worker, 77 cut off by the server, 78 configuration or identity refused.
+ * the exit code: 0 stopped, 70 a fault of the worker, 76 its key has expired, 77 cut off by the server, 78 configuration or
+ * identity refused.
  */
 export async function runWorker(options: WorkerOptions = {}): Promise<number> {
   const { clock = systemClock, random = systemRandom } = options
@@ -89,18 +89,21 @@ async function work({ config, clock, random, log, drain, hurry }: Work): Promise
   try {
     const identity = await requireIdentity({ config, transport, clock, random, log, signal: drain })
     const cgroupParent = config.cgroups ?? undefined
-    const isolation = await openIsolation({ slots: config.slots, cgroupParent, clock, log })
+    const isolation = await openIsolation({ slots: config.slots, cgroupParent, gpus: findGpus(), clock, log })
     try {
       const version = readVersion()
       const options = { config, identity, transport, isolation, clock, random, log, version, drain, hurry }
-      const { revoked } = await runAgent(options)
-      if (!revoked) return exitCodes.stopped
-      log.error('worker_revoked', {
+      const { cutOff } = await runAgent(options)
+      if (cutOff === undefined) return exitCodes.stopped
+      const isExpired = cutOff === 'worker_key_expired'
+      log.error(cutOff, {
         workerId: identity.workerId,
-        reason: 'the server does not know this worker any more',
+        reason: isExpired
+          ? 'the key of this worker was not replaced in time and has expired'
+          : 'the server does not know this worker any more',
         fix: `remove ${identityFolder(config.dataDir)} and enrol anew`,
       })
-      return exitCodes.revoked
+      return isExpired ? exitCodes.expired : exitCodes.revoked
     } finally {
       await isolation.close()
     }

@@ -6,6 +6,7 @@ import { cancelOnInterruptOption, followedExitCode, followJob, interruptNote } f
 import { resultLines, whyLines } from '../job-lines.ts'
 import { createJobProgress } from '../job-progress.ts'
 import { projectOption, requireProject } from '../project-choice.ts'
+import { readSubmitOptions, submitOptions } from '../submit-options.ts'
 
 export const ingest = defineCommand({
   name: 'ingest',
@@ -17,6 +18,7 @@ export const ingest = defineCommand({
   ],
   options: {
     ref: { type: 'string', value: 'REF', summary: 'branch, tag or full commit id; the default branch unless given' },
+    ...submitOptions,
     project: projectOption,
     'no-wait': { type: 'boolean', summary: 'only submit, do not watch' },
     'cancel-on-interrupt': cancelOnInterruptOption,
@@ -24,13 +26,14 @@ export const ingest = defineCommand({
   arguments: [1, 1],
   async run(context) {
     const { options, terminal, machine } = context
+    const settings = readSubmitOptions(options)
     const connection = await connect(context)
     const { client } = connection
     const project = await requireProject(connection, options.project)
     const repository = repositoryAddress(context.arguments[0] ?? '')
     const submitted = await client.call(submitJob, {
       params: { projectId: project.id },
-      body: { kind: 'ingest', input: { repository, ref: options.ref } },
+      body: { kind: 'ingest', input: { repository, ref: options.ref }, ...settings },
       idempotencyKey: machine.newId(),
     })
     if (options['no-wait']) {

@@ -1,15 +1,18 @@
 import type { ComputeLimits } from '@hivesync/contracts/job-kinds.ts'
 import { type Job, submitJob } from '@hivesync/contracts/jobs.ts'
 import type { JobEvent } from '@hivesync/sdk'
+import { requireBundle } from '../bundle-choice.ts'
 import { defineCommand } from '../command.ts'
 import { connect } from '../context.ts'
 import { usageError } from '../failure.ts'
 import { cancelOnInterruptOption, type Followed, followedExitCode, followJob, interruptNote } from '../follow-job.ts'
 import { readJobFiles } from '../job-files.ts'
 import { whyLines } from '../job-lines.ts'
+import { readJobSecrets } from '../job-secrets.ts'
 import { createLogOutput } from '../log-output.ts'
 import type { OptionValues } from '../options.ts'
 import { projectOption, requireProject } from '../project-choice.ts'
+import { readSubmitOptions, submitOptions } from '../submit-options.ts'
 import { dim, type Line, type Terminal } from '../terminal.ts'
 import { parseCount, parseMebibytes, parseSeconds } from '../units.ts'
 
@@ -31,7 +34,7 @@ export const run = defineCommand({
     'On a terminal its control characters are shown as escapes. When standard output is a file or a pipe it is passed on',
     'unchanged; look at such a file as you would at any from a stranger.',
     'Ends with the exit code of the command; with 1 when the job failed without one (limit, lost worker).',
-    'The sandbox has no network, and of your files only those given with --file.',
+    'The sandbox has no network, and of your files only those given with --file or --bundle.',
     interruptNote,
   ],
   options: {
@@ -43,8 +46,21 @@ export const run = defineCommand({
       summary: 'put a text file into the job’s folder',
     },
     env: { type: 'string', short: 'e', multiple: true, value: 'NAME=VALUE', summary: 'set a variable for the command' },
-    label: { type: 'string', multiple: true, value: 'LABEL', summary: 'only on a worker with this label' },
-    priority: { type: 'string', value: '0-9', summary: '5 unless given; higher goes first' },
+    bundle: {
+      type: 'string',
+      short: 'b',
+      value: 'ID|FOLDER',
+      summary: 'run on an uploaded bundle, or upload a folder first',
+    },
+    secret: {
+      type: 'string',
+      multiple: true,
+      value: 'NAME=FILE',
+      summary: 'a secret for the command, as a file below /run/secrets; NAME may be any name',
+    },
+    install: { type: 'boolean', summary: 'npm ci first, by the bundle’s lockfile, from hosts the project allows' },
+    gpu: { type: 'boolean', summary: 'only on a worker that gives a GPU' },
+    ...submitOptions,
     project: projectOption,
     ...limitOptions,
     'no-wait': { type: 'boolean', summary: 'only submit, do not watch' },
@@ -53,6 +69,7 @@ export const run = defineCommand({
   arguments: [1, 256],
   async run(context) {
     const { options, terminal } = context
+    const settings = readSubmitOptions(options)
     const connection = await connect(context)
     const { client } = connection
     const input = {
@@ -60,16 +77,18 @@ export const run = defineCommand({
       files: await readJobFiles(options.file),
       env: readVariables(options.env),
       limits: readLimits(options),
+      secrets: await readJobSecrets(options.secret),
+      install: options.install ? { manager: 'npm' as const } : undefined,
+      gpu: options.gpu || undefined,
     }
     const project = await requireProject(connection, options.project)
+    const bundle = await requireBundle(client, terminal, project.id, options.bundle)
     const submitted = await client.call(submitJob, {
       params: { projectId: project.id },
       body: {
         kind: 'compute',
-        input,
-        labels: options.label.length === 0 ? undefined : [...options.label],
-        priority:
-          options.priority === undefined ? undefined : parseCount(options.priority, '--priority', { min: 0, max: 9 }),
+        input: { ...input, bundle },
+        ...settings,
       },
       idempotencyKey: context.machine.newId(),
     })
@@ -91,9 +110,15 @@ export const run = defineCommand({
 
 function streamOutput(terminal: Terminal) {
   const log = createLogOutput(terminal, -1)
+  let shown = 'run'
   return {
     collected: {},
     async onEvent(event: JobEvent): Promise<void> {
+      // On a terminal each step that is not the command itself is announced.
+      if (event.type === 'progress' && terminal.isLive && event.data.phase !== shown) {
+        shown = event.data.phase
+        await terminal.note(dim(`── ${shown}`))
+      }
       if (event.type === 'log') await log.write(event.data)
     },
   }

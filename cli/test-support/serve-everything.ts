@@ -1,21 +1,38 @@
 import { getMe, setUp } from '@hivesync/contracts/accounts.ts'
 import { createApiKey, listApiKeys, revokeApiKey, rotateApiKey } from '@hivesync/contracts/api-keys.ts'
+import { listArtifacts } from '@hivesync/contracts/artifacts.ts'
+import { cancelJobs, retryJobs } from '@hivesync/contracts/bulk.ts'
+import { createBundle } from '@hivesync/contracts/bundles.ts'
 import {
   cancelJob,
   getJob,
   listAttempts,
   listJobs,
-  listQueues,
   readLog,
   retryJob,
   submitJob,
   watchJob,
 } from '@hivesync/contracts/jobs.ts'
 import { createProject, getProject, listProjectMembers, listProjects } from '@hivesync/contracts/projects.ts'
+import { listQueues, pauseQueues, type Queue, resumeQueues, updateQueue } from '@hivesync/contracts/queues.ts'
+import {
+  createSchedule,
+  deleteSchedule,
+  listSchedules,
+  runSchedule,
+  type Schedule,
+  updateSchedule,
+} from '@hivesync/contracts/schedules.ts'
 import { searchCode } from '@hivesync/contracts/search.ts'
 import { getHealth, getReadiness } from '@hivesync/contracts/service.ts'
 import { logIn, logOut } from '@hivesync/contracts/sessions.ts'
-import { createEnrolment, drainWorker, listWorkers, revokeWorker } from '@hivesync/contracts/workers.ts'
+import {
+  createEnrolment,
+  drainWorker,
+  listWorkers,
+  requestKeyRotation,
+  revokeWorker,
+} from '@hivesync/contracts/workers.ts'
 import type { Peer } from '../../sdk/test-support/peer.ts'
 import {
   apiKey,
@@ -40,6 +57,28 @@ export const done = jobOf({
   result: { exitCode: 0 },
 })
 
+const queue: Queue = {
+  ...{ kind: 'ingest', projectId: project.id, waiting: 1, running: 0, maxWaiting: 10, maxRunning: null, paused: null },
+}
+const schedule: Schedule = {
+  id: idOf(60),
+  projectId: project.id,
+  name: 'nightly',
+  cron: '0 3 * * *',
+  timeZone: 'UTC',
+  missedRuns: 'skip',
+  overlap: 'skip',
+  submission: { kind: 'compute', input: { command: ['make'] } },
+  submittedBy: user.id,
+  createdAt: time,
+  pausedAt: null,
+  nextRunAt: time,
+  nextRuns: [time],
+  lastRunAt: null,
+  lastJobId: null,
+  lastRefusal: null,
+}
+
 /** Lets the peer answer every operation the command line calls, as a server with one project, job and worker would. */
 export function serveEverything(peer: Peer): void {
   peer.on(getHealth, () => ({ status: 'ok' as const }))
@@ -60,8 +99,19 @@ export function serveEverything(peer: Peer): void {
   peer.on(getJob, () => done)
   peer.on(cancelJob, () => jobOf({ state: 'canceled' }))
   peer.on(retryJob, () => jobOf())
+  peer.on(retryJobs, () => ({ retried: 2, refused: [], remaining: 0 }))
+  peer.on(cancelJobs, () => ({ canceled: 2, asked: 1, refused: [], remaining: 0 }))
+  peer.on(updateQueue, ({ params }) => ({ ...queue, kind: params.kind }))
+  const pause = { by: 'admin' as const, since: time, reason: 'upgrade' }
+  peer.on(pauseQueues, ({ params }) => ({ kind: params.name, paused: pause }))
+  peer.on(resumeQueues, ({ params }) => ({ kind: params.name, paused: null }))
+  peer.on(listSchedules, () => ({ items: [schedule], nextCursor: null }))
+  peer.on(createSchedule, ({ body }) => ({ ...schedule, name: body.name }))
+  peer.on(updateSchedule, () => schedule)
+  peer.on(deleteSchedule, () => undefined)
+  peer.on(runSchedule, () => jobOf())
   peer.on(listQueues, () => ({
-    items: [{ kind: 'ingest' as const, projectId: project.id, waiting: 1, running: 0, maxWaiting: 10 }],
+    items: [queue],
     nextCursor: null,
   }))
   peer.on(listAttempts, () => ({
@@ -77,10 +127,19 @@ export function serveEverything(peer: Peer): void {
         error: null,
         phases: [{ phase: 'fetch', startedAt: time, endedAt: time }],
         receipt: null,
+        receiptVerified: false,
       },
     ],
     nextCursor: null,
   }))
+  peer.on(listArtifacts, () => ({ items: [], nextCursor: null }))
+  peer.onRaw(createBundle, (request, response) => {
+    request.resume().on('end', () => {
+      const counts = { bytes: 10, unpackedBytes: 1024, entries: 1, sha256: '0'.repeat(64) }
+      const bundle = { id: idOf(8), projectId: project.id, ...counts, createdAt: time, expiresAt: time }
+      response.writeHead(201, { 'content-type': 'application/json' }).end(JSON.stringify(bundle))
+    })
+  })
   peer.on(readLog, ({ query }) => {
     const line = { seq: 0, attempt: 1, stream: 'stdout' as const, at: time, text: 'hello\n' }
     return { items: query.after === undefined ? [line] : [], nextSeq: 1 }
@@ -98,6 +157,7 @@ export function serveEverything(peer: Peer): void {
   peer.on(revokeApiKey, () => undefined)
   peer.on(createEnrolment, () => ({ id: idOf(7), enrolmentToken: 'hse_token', expiresAt: time }))
   peer.on(listWorkers, () => ({ items: [worker], nextCursor: null }))
+  peer.on(requestKeyRotation, () => ({ ...worker, keyExpiresAt: '2026-01-09T03:04:05.678Z' }))
   peer.on(drainWorker, () => ({ ...worker, state: 'draining' as const }))
   peer.on(revokeWorker, () => undefined)
   serveIdentity(peer)

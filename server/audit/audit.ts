@@ -1,6 +1,7 @@
 import type { Actor } from '../platform/actor.ts'
 import type { Context } from '../platform/context.ts'
 import type { Db } from '../platform/db/db.ts'
+import { insert, type Statement } from '../platform/db/statement.ts'
 
 /** An act worth remembering: `details` hold ids, names and numbers only, never a secret, an email or a whole address (requirement K3). */
 export interface Act {
@@ -44,4 +45,53 @@ export async function enqueueEvent(
     .insertInto('outbox')
     .values({ at: ctx.clock.now(), topic: event.topic, teamId: event.teamId, payload: JSON.stringify(event.payload) })
     .execute()
+}
+
+const auditColumns = {
+  id: 'text',
+  at: 'bigint',
+  actorKind: 'text',
+  actorId: 'text',
+  teamId: 'text',
+  projectId: 'text',
+  action: 'text',
+  targetKind: 'text',
+  targetId: 'text',
+  outcome: 'text',
+  requestId: 'text',
+  ip: 'text',
+  details: 'text',
+} as const
+
+/** The statement that records many acts as `recordAudit` does one, to run together with others. */
+export function insertAudits(ctx: Context, acts: readonly (Act & { actor: Actor })[]): Statement {
+  const at = ctx.clock.now()
+  const rows = acts.map(({ actor, ...act }) => ({
+    id: ctx.random.id(),
+    at,
+    actorKind: actor.kind,
+    actorId: actor.id,
+    teamId: act.teamId ?? null,
+    projectId: act.projectId ?? null,
+    action: act.action,
+    targetKind: act.target?.kind ?? null,
+    targetId: act.target?.id ?? null,
+    outcome: act.outcome ?? 'succeeded',
+    requestId: actor.requestId,
+    ip: actor.ip,
+    details: JSON.stringify(act.details ?? {}),
+  }))
+  return insert('audit_events', auditColumns, rows)
+}
+
+const outboxColumns = { at: 'bigint', topic: 'text', teamId: 'text', payload: 'text' } as const
+
+/** The statement that puts many events into the outbox as `enqueueEvent` does one, to run together with others. */
+export function insertOutbox(
+  ctx: Context,
+  events: readonly { topic: string; teamId: string | null; payload: Record<string, unknown> }[],
+): Statement {
+  const at = ctx.clock.now()
+  const rows = events.map(({ topic, teamId, payload }) => ({ at, topic, teamId, payload: JSON.stringify(payload) }))
+  return insert('outbox', outboxColumns, rows)
 }

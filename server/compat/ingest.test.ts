@@ -5,6 +5,7 @@ import * as contract from '@hivesync/contracts/compat.ts'
 import { drainWorker } from '@hivesync/contracts/workers.ts'
 import { describeHive, type Hive, type Person } from '../../test/harness/hive.ts'
 import { beat, complete, findDrift, getJob, progress, repository, submit, take } from '../../test/harness/jobs.ts'
+import { openSocket, refusalOf } from '../../test/harness/live.ts'
 import { skipExpired } from '../jobs/jobs.ts'
 import { importPharosToken } from '../keys/keys.ts'
 
@@ -128,7 +129,9 @@ describeHive('GET /worker/status', (open) => {
     const current = { job_id, phase: 'fetch', progress: 40, message: 'Receiving' }
     const busy = await status(hive, token)
     assert.deepEqual([busy.status, busy.current, busy.queue.pending], ['busy', current, 0])
-    hive.clock.advance(12_001)
+    hive.clock.advance(25_000)
+    assert.equal((await status(hive, token)).status, 'busy', 'its beat may still be held open')
+    hive.clock.advance(1001)
     const stuck = await status(hive, token)
     assert.deepEqual([stuck.status, stuck.current], ['stuck', current])
     await beat(worker, claim)
@@ -138,8 +141,27 @@ describeHive('GET /worker/status', (open) => {
     assert.deepEqual([idle.status, idle.current], ['idle', null])
     assert.deepEqual(
       idle.history.map((job) => [job.job_id, job.status, job.duration_ms, job.reason]),
-      [[job_id, 'succeeded', 12_001, null]],
+      [[job_id, 'succeeded', 26_001, null]],
     )
+  })
+
+  test('over a WebSocket the same comes at once and again whenever it changes, and ends with the key', async () => {
+    await using hive = await open()
+    const { ada, projectId, token } = await setup(hive)
+    const body = { name: 'pharos', scopes: ['ingest' as const], projectId }
+    const key = (await hive.call(keys.createApiKey, { token: ada.token, body })).body
+    const reader = await openSocket<Awaited<ReturnType<typeof status>>>(hive, '/worker/status', { token: key.apiKey })
+    assert.deepEqual(await reader.until(({ queue }) => queue.pending === 0), await status(hive, token))
+    await ingest(hive, token)
+    await reader.until(({ queue }) => queue.pending === 1)
+    const worker = await hive.worker()
+    const claim = await take(worker)
+    await progress(worker, claim, { phase: 'fetch', progress: 40, message: 'Receiving' })
+    const busy = await reader.until(({ current }) => current?.progress === 40)
+    assert.deepEqual(busy, await status(hive, token))
+    await hive.call(keys.revokeApiKey, { token: ada.token, params: { apiKeyId: key.id } })
+    assert.deepEqual(await reader.ended, [4401, 'invalid_token'])
+    assert.deepEqual((await refusalOf(hive, '/worker/status', { token: ada.token })).code, 'project_not_found')
   })
 
   test('history tells why a job was skipped or failed', async () => {

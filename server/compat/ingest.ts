@@ -15,8 +15,8 @@ export async function legacyIngest(ctx: Context, actor: Actor, body: string | { 
 }
 
 const historyLength = 20
-/** A started lease that has not been heard of for two beats, though it still lives. */
-const silentMs = 12_000
+/** A started lease that has not been heard of though it still lives: a beat may be held open for 20 s, and the next comes within five. */
+const silentMs = 26_000
 
 /** Pharos' `GET /worker/status`: what happens to the project's ingest jobs, in the words of the old clients. */
 export async function legacyWorkerStatus(ctx: Context, actor: Actor) {

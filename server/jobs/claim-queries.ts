@@ -1,7 +1,8 @@
-import { type Insertable, sql } from 'kysely'
+import { sql } from 'kysely'
 import type { Db } from '../platform/db/db.ts'
-import { forUpdate, forUpdateSkipLocked, isOneOf } from '../platform/db/dialect.ts'
-import type { Schema } from '../platform/db/schema.ts'
+import { forUpdate } from '../platform/db/dialect.ts'
+import { insert, rows, run, type Statement, statement } from '../platform/db/statement.ts'
+import type { LeaseRow } from './queries.ts'
 import { hasRights } from './rights.ts'
 
 export interface Candidate {
@@ -9,6 +10,8 @@ export interface Candidate {
   projectId: string
   teamId: string
   kind: string
+  pool: string
+  rank: number
 }
 
 /** Those of the workers that may have work at this moment: one revoked or draining since it began to poll gets none. Locked, so that a revocation sees what was claimed before it. */
@@ -24,7 +27,14 @@ export async function listAbleWorkers(tx: Db, workerIds: readonly string[], now:
   return new Set((await forUpdate(tx, able).execute()).map((worker) => worker.id))
 }
 
-/** Teams with waiting jobs and room to run them, least served first, locked; a team that another claim holds is passed over. Relies on team_shares_ready. */
+/** Whether the team has queues that are paused or limited, or a kind is paused everywhere. Costs nothing where there are none. */
+const isLimited = sql<number>`case when exists (select 1 from queue_pauses) or exists (
+    select 1 from queue_counters join projects on projects.id = queue_counters.project_id
+    where projects.team_id = team_shares.team_id
+      and (queue_counters.paused_at is not null or queue_counters.max_running is not null)
+  ) then 1 else 0 end`
+
+/** Teams with waiting jobs and room to run them, least served first. Relies on team_shares_ready. */
 export function listReadyTeams(
   tx: Db,
   query: { teamId: string | null; after: { pass: number; teamId: string } | undefined; limit: number },
@@ -32,7 +42,7 @@ export function listReadyTeams(
   const { teamId, after } = query
   let teams = tx
     .selectFrom('teamShares')
-    .select(['teamId', 'pass', 'weight', sql<number>`max_running - running`.as('free')])
+    .select(['teamId', 'pass', 'weight', sql<number>`max_running - running`.as('free'), isLimited.as('isLimited')])
     .where('waiting', '>', 0)
     .whereRef('running', '<', 'maxRunning')
     .orderBy('pass')
@@ -43,48 +53,20 @@ export function listReadyTeams(
     teams = teams.where((eb) =>
       eb.or([eb('pass', '>', after.pass), eb.and([eb('pass', '=', after.pass), eb('teamId', '>', after.teamId)])]),
     )
-  return forUpdateSkipLocked(tx, teams).execute()
-}
-
-/** A team's best waiting jobs that may run now, locked. Relies on job_queue_order. */
-export function listCandidates(
-  tx: Db,
-  query: { teamId: string; kinds: readonly string[]; labels: readonly string[]; now: number; limit: number },
-): Promise<Candidate[]> {
-  // Anyone who submits can wait with label sets of their own making: many must not fail everybody's claim.
-  const isFew = query.labels.length <= 100
-  const candidates = tx
-    .selectFrom('jobQueue')
-    .select(['jobId', 'projectId', 'teamId', 'kind'])
-    .where('teamId', '=', query.teamId)
-    .where('kind', 'in', query.kinds)
-    .where((eb) => (isFew ? eb('labels', 'in', query.labels) : isOneOf(tx, 'labels', query.labels)))
-    .where('runAt', '<=', query.now)
-    .where('expiresAt', '>', query.now)
-    .orderBy('priority', 'desc')
-    .orderBy('jobId')
-    .limit(query.limit)
-  return forUpdateSkipLocked(tx, candidates).execute()
-}
-
-export async function listWaitingLabels(tx: Db): Promise<string[]> {
-  const rows = await tx.selectFrom('jobQueue').select('labels').distinct().where('labels', '<>', '[]').execute()
-  return rows.map((row) => row.labels)
-}
-
-export async function takeShare(tx: Db, teamId: string, count: number, pass: number): Promise<void> {
-  await tx
-    .updateTable('teamShares')
-    .set((eb) => ({ waiting: eb('waiting', '-', count), running: eb('running', '+', count), pass }))
-    .where('teamId', '=', teamId)
-    .execute()
+  return teams.execute()
 }
 
 export async function deleteQueuedJobs(tx: Db, jobIds: readonly string[]): Promise<void> {
-  await tx.deleteFrom('jobQueue').where('jobId', 'in', jobIds).execute()
+  await run(tx, statement`delete from job_queue where job_id in (select job_id from ${idRows(jobIds)})`)
 }
 
-/** Marks the jobs as leased and tells which of them still have the rights they act with. */
+const idRows = (jobIds: readonly string[]) =>
+  rows(
+    { jobId: 'text' },
+    jobIds.map((jobId) => ({ jobId })),
+  )
+
+/** Marks the jobs as leased and tells which of them still have the rights they act with. Few, and a parameter each: of a list that travels as one PostgreSQL would read all jobs. */
 export function setLeased(tx: Db, jobIds: readonly string[], now: number) {
   return tx
     .updateTable('jobs')
@@ -94,18 +76,49 @@ export function setLeased(tx: Db, jobIds: readonly string[], now: number) {
     .execute()
 }
 
+const attemptColumns = {
+  jobId: 'text',
+  workerId: 'text',
+  number: 'bigint',
+  claimedAt: 'bigint',
+  startedAt: 'bigint',
+} as const
+
 /** Writes one attempt per claimed job; the database's sequence gives each its fencing token, which only grows. */
-export function insertAttempts(tx: Db, rows: readonly Insertable<Schema['jobAttempts']>[]) {
-  return tx
-    .insertInto('jobAttempts')
-    .values([...rows])
-    .returning(['jobId', 'token'])
-    .execute()
+export function insertAttempts(
+  tx: Db,
+  attempts: readonly { jobId: string; workerId: string; number: number; claimedAt: number; startedAt: number | null }[],
+): Promise<{ jobId: string; token: number }[]> {
+  return run(tx, insert('job_attempts', attemptColumns, attempts, 'returning job_id, token'))
 }
 
-export async function insertLeases(tx: Db, rows: readonly Insertable<Schema['jobLeases']>[]): Promise<void> {
-  await tx
-    .insertInto('jobLeases')
-    .values([...rows])
-    .execute()
+const leaseColumns = {
+  token: 'bigint',
+  jobId: 'text',
+  projectId: 'text',
+  teamId: 'text',
+  kind: 'text',
+  workerId: 'text',
+  phase: 'text',
+  expiresAt: 'bigint',
+  pool: 'text',
+} as const
+
+/** The statements that write leases, and the beginning of the work where it begins with the claim. */
+export function leaseStatements(
+  leases: readonly (Omit<LeaseRow, 'phase'> & { attempt: number })[],
+  startNow: boolean,
+  now: number,
+): Statement[] {
+  const phase = startNow ? 'started' : 'dispatched'
+  const written = insert(
+    'job_leases',
+    leaseColumns,
+    leases.map((lease) => ({ ...lease, phase })),
+  )
+  if (!startNow) return [written]
+  const begun = leases.map(({ jobId, attempt }) => ({ ofJob: jobId, toAttempt: attempt }))
+  const begin = statement`update jobs set state = 'running', attempt = to_attempt, started_at = coalesce(started_at, ${now})
+    from ${rows({ ofJob: 'text', toAttempt: 'bigint' }, begun)} where id = of_job`
+  return [written, begin]
 }

@@ -157,7 +157,7 @@ describeHive('claiming jobs', (open) => {
   test('a team that comes late with 5 jobs is served in turn with one that queued 40 before', async () => {
     await using hive = await open()
     const [ada, bob] = [await hive.person('ada'), await hive.person('bob')]
-    await setTier(hive, ada, 'pro')
+    for (const person of [ada, bob]) await setTier(hive, person, 'pro')
     await queue(hive, ada, 40)
     const worker = await hive.worker()
     await order(hive, worker, 10)
@@ -166,21 +166,20 @@ describeHive('claiming jobs', (open) => {
     assert.equal(turns.replaceAll('a', '').length, 5, turns)
   })
 
-  test('a team of weight 3 gets three of four turns', async () => {
+  test('a team of plan pro gets four turns for each that a free one gets', async () => {
     await using hive = await open()
     const [ada, bob] = [await hive.person('ada'), await hive.person('bob')]
-    for (const person of [ada, bob]) await setTier(hive, person, 'pro')
-    await queue(hive, ada, 20)
-    await queue(hive, bob, 20)
-    await hive.ctx.db.kysely.updateTable('teamShares').set({ weight: 3 }).where('teamId', '=', bob.teamId).execute()
-    const turns = await order(hive, await hive.worker(), 16)
-    assert.equal(turns.replaceAll('a', '').length, 12, turns)
+    await setTier(hive, bob, 'pro')
+    await queue(hive, ada, 10)
+    await queue(hive, bob, 30)
+    const turns = await order(hive, await hive.worker(), 20)
+    assert.equal(turns.replaceAll('a', '').length, 16, turns)
   })
 
   test('turns that a team did not ask for are not saved up, whether it was idle or ran a long job', async () => {
     await using hive = await open()
     const [ada, bob, cyd] = [await hive.person('ada'), await hive.person('bob'), await hive.person('cyd')]
-    await setTier(hive, ada, 'pro')
+    for (const person of [ada, bob, cyd]) await setTier(hive, person, 'pro')
     const worker = await hive.worker()
     await queue(hive, bob, 1)
     const long = await take(worker)

@@ -1,9 +1,10 @@
 import { isTier, tiers } from '@hivesync/contracts/tiers.ts'
-import { sql } from 'kysely'
 import type { Db } from '../platform/db/db.ts'
-import { greatest } from '../platform/db/dialect.ts'
+import { dialectOf } from '../platform/db/dialect.ts'
+import { rows, run, statement, text } from '../platform/db/statement.ts'
 
-// Lock order everywhere: team_shares, then queue_counters by project and kind, then the job's own rows. It keeps concurrent verbs from deadlocking.
+// Lock order everywhere: a job's own rows (queue or lease, job, attempt), then counters: each team's share before its queues, in the order of `byCounters`.
+// Counters are shared by all jobs of a team, so they come last in a transaction, followed by nothing but inserts: whoever waits for one waits for a commit.
 
 interface QueueOf {
   id: string
@@ -12,10 +13,10 @@ interface QueueOf {
 
 /** Makes the row of a team's share; nothing where it exists. */
 export async function ensureShare(tx: Db, { teamId }: QueueOf): Promise<void> {
-  const { runningJobs } = await limitsOf(tx, teamId)
+  const { runningJobs, weight } = await limitsOf(tx, teamId)
   await tx
     .insertInto('teamShares')
-    .values({ teamId, maxRunning: runningJobs })
+    .values({ teamId, maxRunning: runningJobs, weight })
     .onConflict((conflict) => conflict.column('teamId').doNothing())
     .execute()
 }
@@ -35,37 +36,6 @@ async function limitsOf(tx: Db, teamId: string) {
   return tiers[isTier(tier) ? tier : 'free']
 }
 
-/**
- * Counts one more waiting job of the team. A team that asked for nothing joins at the smallest pass of those it competes with, and when nobody
- * is ready at the largest pass given out: it must not spend credit saved up meanwhile, nor leave others to work off theirs (stride
- * scheduling, Waldspurger 1995, "dynamic client participation"; at the end of a busy period start-time fair queueing, Goyal 1996).
- * False where the team has no row yet.
- */
-export async function addWaitingShare(tx: Db, teamId: string): Promise<boolean> {
-  const smallest = sql<number>`coalesce((select min(ready.pass) from team_shares ready where ready.waiting > 0 and ready.running < ready.max_running), (select max(served.pass) from team_shares served), 0)`
-  const result = await tx
-    .updateTable('teamShares')
-    .set((eb) => ({
-      waiting: eb('waiting', '+', 1),
-      pass: sql<number>`case when waiting = 0 then ${greatest(tx, sql<number>`pass`, smallest)} else pass end`,
-    }))
-    .where('teamId', '=', teamId)
-    .executeTakeFirst()
-  return result.numUpdatedRows === 1n
-}
-
-/** Takes a waiting place in the project's queue if one is free; false when the cap is reached. One statement, so no two submissions share the last place (property 16). */
-export async function takeQueuePlace(tx: Db, projectId: string, kind: string): Promise<boolean> {
-  const result = await tx
-    .updateTable('queueCounters')
-    .set((eb) => ({ waiting: eb('waiting', '+', 1) }))
-    .where('projectId', '=', projectId)
-    .where('kind', '=', kind)
-    .whereRef('waiting', '<', 'maxWaiting')
-    .executeTakeFirst()
-  return result.numUpdatedRows === 1n
-}
-
 export interface CounterChange {
   teamId: string
   projectId: string
@@ -82,19 +52,102 @@ export const byCounters = (a: Counted, b: Counted): number => (placeOf(a) < plac
 
 /** Moves one job between waiting, running and neither. */
 export async function moveCounters(tx: Db, change: CounterChange): Promise<void> {
-  await tx
-    .updateTable('teamShares')
-    .set((eb) => ({ waiting: eb('waiting', '+', change.waiting), running: eb('running', '+', change.running) }))
-    .where('teamId', '=', change.teamId)
-    .execute()
-  await moveQueueCounter(tx, change)
+  await countTogether(tx, [{ ...change, isBeyondCap: true }])
 }
 
-export async function moveQueueCounter(tx: Db, change: Omit<CounterChange, 'teamId'>): Promise<void> {
-  await tx
-    .updateTable('queueCounters')
-    .set((eb) => ({ waiting: eb('waiting', '+', change.waiting), running: eb('running', '+', change.running) }))
-    .where('projectId', '=', change.projectId)
-    .where('kind', '=', change.kind)
-    .execute()
+/** How many more jobs may wait in the queue, as it was committed last; makes the rows that count them where there are none. */
+export async function findRoom(tx: Db, project: QueueOf, kind: string): Promise<number> {
+  const find = () =>
+    run<{ room: number | null; hasShare: number }>(
+      tx,
+      statement`select (select max_waiting - waiting from queue_counters where project_id = ${project.id} and kind = ${kind}) as room,
+        (select count(*) from team_shares where team_id = ${project.teamId}) as has_share`,
+    )
+  const [found] = await find()
+  if (found !== undefined && found.room !== null && found.hasShare === 1) return found.room
+  await ensureShare(tx, project)
+  await ensureQueue(tx, project, kind)
+  const [made] = await find()
+  return made?.room ?? 0
+}
+
+export interface CountedChange extends CounterChange {
+  /** What a place in the team's turn costs (stride scheduling). */
+  pass?: number
+  /** It had its place already, or is given one whatever the cap says. */
+  isBeyondCap?: boolean
+}
+
+const shareColumns = { ofTeam: 'text', addWaiting: 'bigint', addRunning: 'bigint', addPass: 'bigint' } as const
+const queueColumns = {
+  ofProject: 'text',
+  ofKind: 'text',
+  addWaiting: 'bigint',
+  addRunning: 'bigint',
+  isBeyond: 'bigint',
+} as const
+
+/**
+ * Moves many jobs between waiting, running and neither: every cap is checked in the statement that takes its places (property 16). False where one would be passed,
+ * or a queue was paused meanwhile; then the caller undoes the transaction.
+ *
+ * A team that asked for nothing joins at the smallest pass of those it competes with, and when nobody is ready at the largest pass given out: it must not spend
+ * credit saved up meanwhile, nor leave others to work off theirs (stride scheduling, Waldspurger 1995, "dynamic client participation"; at the end of a busy period
+ * start-time fair queueing, Goyal 1996).
+ */
+export async function countTogether(tx: Db, changes: readonly CountedChange[]): Promise<boolean> {
+  if (changes.length === 0) return true
+  const shares = new Map<string, { ofTeam: string; addWaiting: number; addRunning: number; addPass: number }>()
+  const queues = new Map<
+    string,
+    { ofProject: string; ofKind: string; addWaiting: number; addRunning: number; isBeyond: number }
+  >()
+  for (const { teamId, projectId, kind, waiting, running, pass = 0, isBeyondCap = false } of changes) {
+    const share = shares.get(teamId) ?? { ofTeam: teamId, addWaiting: 0, addRunning: 0, addPass: 0 }
+    share.addWaiting += waiting
+    share.addRunning += running
+    share.addPass += pass
+    shares.set(teamId, share)
+    const key = `${projectId} ${kind}`
+    const queue = queues.get(key) ?? { ofProject: projectId, ofKind: kind, addWaiting: 0, addRunning: 0, isBeyond: 1 }
+    queue.addWaiting += waiting
+    queue.addRunning += running
+    if (!isBeyondCap) queue.isBeyond = 0
+    queues.set(key, queue)
+  }
+  await lockShares(tx, [...shares.keys()])
+  const smallest = `coalesce((select min(ready.pass) from team_shares ready where ready.waiting > 0 and ready.running < ready.max_running),
+    (select max(served.pass) from team_shares served), 0)`
+  const greatest = text((dialect) => (dialect === 'postgres' ? 'greatest' : 'max'))
+  const moved = await run(
+    tx,
+    statement`update team_shares set waiting = waiting + add_waiting, running = running + add_running,
+      pass = case when add_waiting > 0 and add_running = 0 and waiting = 0 then ${greatest}(pass, ${text(smallest)}) else pass + add_pass end
+      from ${rows(shareColumns, [...shares.values()])}
+      where team_id = of_team and (add_running <= 0 or running + add_running <= max_running) returning team_id`,
+  )
+  if (moved.length !== shares.size) return false
+  const counted = await run(
+    tx,
+    statement`update queue_counters set waiting = waiting + add_waiting, running = running + add_running
+      from ${rows(queueColumns, [...queues.values()])}
+      where project_id = of_project and kind = of_kind
+        and (add_waiting <= 0 or is_beyond = 1 or waiting + add_waiting <= max_waiting)
+        and (add_running <= 0 or (paused_at is null and (max_running is null or running + add_running <= max_running)))
+      returning project_id`,
+  )
+  return counted.length === queues.size
+}
+
+/** One statement locks rows in whatever order it meets them. Their queues need no such care: whoever holds one holds its team's share. */
+async function lockShares(tx: Db, teamIds: readonly string[]): Promise<void> {
+  if (teamIds.length < 2 || dialectOf(tx) === 'sqlite') return
+  await run(
+    tx,
+    statement`select team_id from team_shares join ${rows(
+      { ofTeam: 'text' },
+      teamIds.map((ofTeam) => ({ ofTeam })),
+    )} on team_id = of_team
+      order by team_id for update of team_shares`,
+  )
 }

@@ -10,6 +10,8 @@ const pollOf = (workerId: string, freeSlots = 1): Poll => ({
   teamId: null,
   kinds: ['compute'],
   labels: [],
+  pool: 'default',
+  startNow: false,
   freeSlots,
 })
 const never = new AbortController().signal

@@ -9,6 +9,9 @@ export interface Poll {
   teamId: string | null
   kinds: readonly string[]
   labels: readonly string[]
+  pool: string
+  /** It begins at once: what it gets counts as started. */
+  startNow: boolean
   freeSlots: number
 }
 
@@ -72,11 +75,11 @@ export function createDispatcher(ctx: Context): Dispatcher {
     const [first] = group
     if (first === undefined) return
     for (const member of group) member.isClaiming = true
-    const { kinds, labels, teamId } = first.poll
+    const { kinds, labels, pool, teamId, startNow } = first.poll
     const slots = slotsInTurn(group).slice(0, maxSlots)
     let claims: Map<string, Claim[]>
     try {
-      claims = await claim(ctx, { kinds, labels, teamId, slots })
+      claims = await claim(ctx, { kinds, labels, pool, teamId, startNow, slots })
     } catch (error) {
       for (const member of group) fail(member, error)
       return
@@ -167,8 +170,8 @@ export function createDispatcher(ctx: Context): Dispatcher {
 function groupsOf(entries: readonly Waiting[]): Waiting[][] {
   const groups = new Map<string, Waiting[]>()
   for (const entry of entries) {
-    const { kinds, labels, teamId } = entry.poll
-    const key = JSON.stringify([teamId, [...kinds].sort(), [...labels].sort()])
+    const { kinds, labels, pool, teamId, startNow } = entry.poll
+    const key = JSON.stringify([teamId, pool, startNow, [...kinds].sort(), [...labels].sort()])
     groups.set(key, [...(groups.get(key) ?? []), entry])
   }
   return [...groups.values()]

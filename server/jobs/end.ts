@@ -1,11 +1,12 @@
-import type { JobFailure } from '@hivesync/contracts/jobs.ts'
-import { enqueueEvent, recordAudit } from '../audit/audit.ts'
+import type { Backoff, JobFailure } from '@hivesync/contracts/jobs.ts'
+import { insertAudits, insertOutbox } from '../audit/audit.ts'
 import type { Actor } from '../platform/actor.ts'
 import type { Context } from '../platform/context.ts'
 import type { Db } from '../platform/db/db.ts'
-import { moveCounters } from './counters.ts'
-import { recordEvents } from './events.ts'
-import { endPhases } from './lease.ts'
+import { runTogether } from '../platform/db/statement.ts'
+import { type CounterChange, moveCounters } from './counters.ts'
+import { insertEvents, recordEvents } from './events.ts'
+import { endPhases, readPhases } from './lease.ts'
 import { policy, retryDelayMs } from './policy.ts'
 import { deleteLease, getAttempt, insertQueued, type JobRow, type LeaseRow, setAttempt, setJob } from './queries.ts'
 
@@ -37,31 +38,39 @@ export async function finishJob(
     completionHash: final.completion?.hash ?? null,
   })
   const reason = final.skipReason ?? final.error?.code
-  await recordEvents(tx, now, [
-    { jobId: job.id, kind: 'state', data: { state: final.state, ...(reason === undefined ? {} : { reason }) } },
-  ])
   const about = { teamId: job.teamId, projectId: job.projectId }
-  await recordAudit(ctx, tx, actor, {
-    action: `job.${final.state}`,
-    target: { kind: 'job', id: job.id },
-    ...about,
-    details: { kind: job.kind, reason: reason ?? null },
-  })
-  await enqueueEvent(ctx, tx, {
-    topic: `job.${final.state}`,
-    teamId: job.teamId,
-    payload: { jobId: job.id, projectId: job.projectId, kind: job.kind },
-  })
+  await runTogether(tx, [
+    insertEvents(now, [
+      { jobId: job.id, kind: 'state', data: { state: final.state, ...(reason === undefined ? {} : { reason }) } },
+    ]),
+    insertAudits(ctx, [
+      {
+        actor,
+        action: `job.${final.state}`,
+        target: { kind: 'job', id: job.id },
+        ...about,
+        details: { kind: job.kind, reason: reason ?? null },
+      },
+    ]),
+    insertOutbox(ctx, [
+      {
+        topic: `job.${final.state}`,
+        teamId: job.teamId,
+        payload: { jobId: job.id, projectId: job.projectId, kind: job.kind },
+      },
+    ]),
+  ])
   return row
 }
 
-/** Ends a lease and its attempt and gives the running place back. False when the lease was already gone: then nothing was changed. */
+/** Ends a lease and its attempt and gives the running place back, at once or as `count` does it. False when the lease was already gone: then nothing was changed. */
 export async function closeLease(
   ctx: Context,
   tx: Db,
   lease: LeaseRow,
-  attempt: { outcome: string; error?: JobFailure; receipt?: Record<string, unknown> },
+  attempt: { outcome: string; error?: JobFailure; receipt?: Record<string, unknown>; isVerified?: boolean },
   waiting: 0 | 1,
+  count: (change: CounterChange) => Promise<void> = (change) => moveCounters(tx, change),
 ): Promise<boolean> {
   if (!(await deleteLease(tx, lease.token))) return false
   const now = ctx.clock.now()
@@ -69,11 +78,12 @@ export async function closeLease(
   await setAttempt(tx, lease.token, {
     endedAt: now,
     outcome: attempt.outcome,
-    phases: JSON.stringify(endPhases(JSON.parse(phases), now)),
+    phases: JSON.stringify(endPhases(readPhases(ctx, lease.token, phases), now)),
     error: attempt.error === undefined ? null : JSON.stringify(attempt.error),
     receipt: attempt.receipt === undefined ? null : JSON.stringify(attempt.receipt),
+    receiptVerified: attempt.isVerified === true ? 1 : 0,
   })
-  await moveCounters(tx, { teamId: lease.teamId, projectId: lease.projectId, kind: lease.kind, waiting, running: -1 })
+  await count({ teamId: lease.teamId, projectId: lease.projectId, kind: lease.kind, waiting, running: -1 })
   return true
 }
 
@@ -113,9 +123,10 @@ export function verdictOn(
     ? infrastructureFailures > policy.maxInfrastructureFailures
     : ownFailures >= job.maxAttempts
   if (exhausted) return { retry: false }
-  return {
-    retry: true,
-    delayMs: retryDelayMs(failure.infrastructure ? infrastructureFailures - 1 : ownFailures - 1, fraction),
-    infrastructureFailures,
-  }
+  // The backoff that was asked for is for the work's own failures; a lost worker says nothing about the work.
+  const backoff: Backoff | undefined = job.backoff === null ? undefined : JSON.parse(job.backoff)
+  const delayMs = failure.infrastructure
+    ? retryDelayMs(infrastructureFailures - 1, fraction)
+    : retryDelayMs(ownFailures - 1, fraction, backoff)
+  return { retry: true, delayMs, infrastructureFailures }
 }

@@ -1,9 +1,11 @@
 import type { Db } from '../platform/db/db.ts'
+import { insert, run, type Statement } from '../platform/db/statement.ts'
 import { policy } from './policy.ts'
 
 /** What happened to a job, in the transaction in which it happened; the live stream and the history are read from here. */
 export type JobEvent =
   | { kind: 'state'; data: { state: string; attempt?: number; reason?: string } }
+  | { kind: 'phase'; data: { phase: string; before: { phase: string; ms: number } | null } }
   | { kind: 'progress'; data: { phase: string; progress: number | null; message: string | null } }
 
 export async function recordEvents(
@@ -11,11 +13,15 @@ export async function recordEvents(
   at: number,
   events: readonly (JobEvent & { jobId: string })[],
 ): Promise<void> {
-  if (events.length === 0) return
-  await tx
-    .insertInto('jobEvents')
-    .values(events.map(({ jobId, kind, data }) => ({ jobId, at, kind, data: JSON.stringify(data) })))
-    .execute()
+  if (events.length > 0) await run(tx, insertEvents(at, events))
+}
+
+const eventColumns = { jobId: 'text', at: 'bigint', kind: 'text', data: 'text' } as const
+
+/** The statement that records them, to run together with others. */
+export function insertEvents(at: number, events: readonly (JobEvent & { jobId: string })[]): Statement {
+  const rows = events.map(({ jobId, kind, data }) => ({ jobId, at, kind, data: JSON.stringify(data) }))
+  return insert('job_events', eventColumns, rows)
 }
 
 /** Whether a job has as many events as are kept of reports of progress: else a worker that reports without end fills the disk. */

@@ -18,6 +18,8 @@ export interface Share<Item> {
 /** One slot of a team of weight 1 costs this much virtual time. */
 const stride = 1000
 
+export const costOf = (weight: number): number => Math.max(1, Math.round(stride / weight))
+
 /**
  * Hands out `slots` one by one to the team with the least virtual time (stride scheduling, Waldspurger 1995): over any run
  * of slots each waiting team gets its weighted share, whatever another team has queued. Teams that get nothing are left out.
@@ -34,7 +36,7 @@ export function allocate<Item>(contenders: readonly Contender<Item>[], slots: nu
     const item = next?.contender.items[next.taken.length]
     if (next === undefined || item === undefined) break
     next.taken.push(item)
-    next.pass += Math.max(1, Math.round(stride / next.contender.weight))
+    next.pass += costOf(next.contender.weight)
   }
   return shares
     .filter((share) => share.taken.length > 0)

@@ -5,6 +5,13 @@ import { refuseRepository } from './repository.ts'
 
 /** What the schema cannot say about an input; refuses before anything is stored. */
 export function requireInput(ctx: Context, submission: NewJob): void {
+  const { backoff } = submission
+  if (backoff?.maxSeconds !== undefined && backoff.maxSeconds < backoff.seconds)
+    throw new AppError(
+      'invalid_request',
+      {},
+      { fields: [{ path: 'body/backoff/maxSeconds', message: 'must not be less than seconds' }] },
+    )
   if (submission.kind === 'ingest') {
     refuseRepository(submission.input.repository, ctx.config.localRepos)
     return

@@ -1,11 +1,11 @@
 import type { Actor } from '../platform/actor.ts'
+import { type Batches, createBatches } from '../platform/batches.ts'
 import type { Context } from '../platform/context.ts'
 import type { Db } from '../platform/db/db.ts'
 import { AppError } from '../platform/errors.ts'
 import { hasManyEvents, recordEvents } from './events.ts'
 import { policy } from './policy.ts'
 import { getAttempt, type JobRow, type LeaseRow, lockLease, setAttempt, setJob } from './queries.ts'
-import { hasRights } from './rights.ts'
 import { storable } from './storable.ts'
 
 /** The lease behind a token, if this worker still holds it. Locked, so that no effect slips in after the lease ended. */
@@ -29,21 +29,57 @@ export function readToken(token: string): number {
   return number
 }
 
-/** Begins the work: from here on the attempt counts. Starting twice changes nothing. */
+interface Start {
+  actor: Actor
+  token: string
+}
+const queues = new WeakMap<Context, Batches<Start, LeaseRow>>()
+const maxTogether = 64
+
+/** Begins the work: from here on the attempt counts. Starting twice changes nothing. Those that arrive at once share a transaction. */
 export async function startLease(ctx: Context, actor: Actor, token: string): Promise<void> {
-  const lease = await ctx.db.transaction(async (tx) => {
-    const lease = await requireLease(ctx, tx, actor, token)
-    if (lease.phase === 'started') return lease
-    const now = ctx.clock.now()
-    await tx
-      .updateTable('jobLeases')
-      .set({ phase: 'started', expiresAt: now + policy.leaseTtlMs })
-      .where('token', '=', lease.token)
-      .execute()
-    await beginAttempt(tx, lease, now)
-    return lease
-  })
+  const queue = queues.get(ctx) ?? createBatches<Start, LeaseRow>((items) => startTogether(ctx, items), maxTogether)
+  queues.set(ctx, queue)
+  const lease = await queue.add({ actor, token })
   ctx.bus.publish(`job:${lease.jobId}`)
+}
+
+/** Starts each of the leases, whatever becomes of the others. */
+export async function startLeases(ctx: Context, actor: Actor, tokens: readonly number[]) {
+  const leases = tokens.map(async (token) => {
+    try {
+      await startLease(ctx, actor, String(token))
+      return { token, verdict: 'ok' as const }
+    } catch (error) {
+      if (error instanceof AppError && error.code === 'lease_lost') return { token, verdict: 'lost' as const }
+      throw error
+    }
+  })
+  return { leases: await Promise.all(leases) }
+}
+
+function startTogether(ctx: Context, items: readonly Start[]): Promise<(LeaseRow | AppError)[]> {
+  return ctx.db.transaction(async (tx) => {
+    const outcomes = new Map<Start, LeaseRow | AppError>()
+    // In the order in which everybody locks leases.
+    for (const item of [...items].sort((a, b) => Number(a.token) - Number(b.token))) {
+      const lease = Number.isSafeInteger(Number(item.token)) && (await findLease(ctx, tx, item.actor, item.token))
+      outcomes.set(item, lease ? await start(ctx, tx, lease) : new AppError('lease_lost', { token: item.token }))
+    }
+    return items.map((item) => outcomes.get(item) ?? new AppError('lease_lost'))
+  })
+}
+
+async function start(ctx: Context, tx: Db, lease: LeaseRow): Promise<LeaseRow> {
+  if (lease.phase === 'started') return lease
+  const now = ctx.clock.now()
+  await tx
+    .updateTable('jobLeases')
+    .set({ phase: 'started', expiresAt: now + policy.leaseTtlMs })
+    .where('token', '=', lease.token)
+    .execute()
+  await beginAttempt(tx, lease, now)
+  return lease
 }
 
 /** From here on the attempt counts, for its job's budget too. */
@@ -80,11 +116,14 @@ export async function reportProgress(
     const message = report.message === undefined ? null : storable(report.message)
     await setJob(tx, lease.jobId, { phase: report.phase, progress, message })
     const attempt = await getAttempt(tx, lease.token)
-    const phases: Phase[] = JSON.parse(attempt.phases)
+    const phases = readPhases(ctx, lease.token, attempt.phases)
     if (phases[phases.length - 1]?.phase !== report.phase && phases.length < 50) {
       await setAttempt(tx, lease.token, {
         phases: JSON.stringify([...endPhases(phases, now), { phase: report.phase, startedAt: now, endedAt: null }]),
       })
+      const last = phases[phases.length - 1]
+      const before = last === undefined ? null : { phase: last.phase, ms: Math.max(0, now - last.startedAt) }
+      await recordEvents(tx, now, [{ jobId: lease.jobId, kind: 'phase', data: { phase: report.phase, before } }])
     }
     if (!(await hasManyEvents(tx, lease.jobId)))
       await recordEvents(tx, now, [
@@ -95,52 +134,18 @@ export async function reportProgress(
   ctx.bus.publish(`job:${jobId}`)
 }
 
-export function endPhases(phases: readonly Phase[], now: number): Phase[] {
-  return phases.map((phase) => ({ ...phase, endedAt: phase.endedAt ?? now }))
+/** The phases so far. What cannot be read is given up, with an alarm: the attempt must be able to end. */
+export function readPhases(ctx: Context, token: number, text: string): Phase[] {
+  try {
+    const phases: unknown = JSON.parse(text)
+    if (Array.isArray(phases)) return phases
+  } catch {
+    // Said below.
+  }
+  ctx.log.error({ event: 'attempt_unreadable', token })
+  return []
 }
 
-/** One beat for all of a worker's leases: extends those it still holds and says which to cancel and which are lost. */
-export async function heartbeat(ctx: Context, actor: Actor, asked: readonly number[]) {
-  const now = ctx.clock.now()
-  const tokens = asked.filter(Number.isSafeInteger)
-  const workerId = actor.id ?? ''
-  const leases = await ctx.db.transaction(async (tx) => {
-    await tx.updateTable('workers').set({ lastSeenAt: now }).where('id', '=', workerId).execute()
-    if (tokens.length === 0) return []
-    await tx
-      .updateTable('jobLeases')
-      .set({ expiresAt: now + policy.leaseTtlMs })
-      .where('workerId', '=', workerId)
-      .where('token', 'in', tokens)
-      .where('expiresAt', '>', now)
-      .where('phase', '=', 'started')
-      .execute()
-    // One whose job's rights ended with time is lost before the sweep has come by.
-    return tx
-      .selectFrom('jobLeases')
-      .innerJoin('jobs', 'jobs.id', 'jobLeases.jobId')
-      .select(['jobLeases.token', 'jobs.cancelRequestedAt'])
-      .where(hasRights(now), '=', 1)
-      .where('jobLeases.workerId', '=', workerId)
-      .where('jobLeases.token', 'in', tokens)
-      .where('jobLeases.expiresAt', '>', now)
-      .execute()
-  })
-  const held = new Map(leases.map((lease) => [lease.token, lease.cancelRequestedAt]))
-  const worker = await ctx.db.kysely
-    .selectFrom('workers')
-    .select('drainingAt')
-    .where('id', '=', workerId)
-    .executeTakeFirst()
-  return {
-    leases: asked.map((token) => {
-      const canceled = held.get(token)
-      return {
-        token,
-        verdict: canceled === undefined ? ('lost' as const) : canceled === null ? ('ok' as const) : ('cancel' as const),
-      }
-    }),
-    draining: worker?.drainingAt != null,
-    nextSeconds: policy.heartbeatSeconds,
-  }
+export function endPhases(phases: readonly Phase[], now: number): Phase[] {
+  return phases.map((phase) => ({ ...phase, endedAt: phase.endedAt ?? now }))
 }

@@ -132,6 +132,10 @@ describeHive('the log of a job', (open) => {
       ['stdout', 'stdout', 'system'],
     )
     assert.match(items[2]?.text ?? '', /not kept/)
+    assert.deepEqual(
+      items.map(({ truncated }) => truncated),
+      [undefined, undefined, true],
+    )
   })
 
   test('pieces are counted too, for an empty one has no bytes: the log is cut where they are too many', async () => {
@@ -150,6 +154,64 @@ describeHive('the log of a job', (open) => {
       items.map(({ stream }) => stream),
       ['stdout', 'system'],
     )
+  })
+
+  /** A chunk of standard output that stands for these bytes; without text, a gap. */
+  const place = (seq: number, startByte: number, endByte: number, text = 'x'): LogChunk => ({
+    ...chunk(seq, text),
+    ...{ startByte, endByte },
+  })
+
+  test('output that was dropped is an item of its own, never joined, and reading can begin after it', async () => {
+    await using hive = await open()
+    const { worker, claim, read } = await running(hive)
+    const error: LogChunk = { ...place(2, 0, 3), stream: 'stderr' }
+    await log(worker, claim, [place(0, 0, 7, 'one [redacted]\n'), place(1, 7, 1007, ''), error])
+    await log(worker, claim, [place(3, 1007, 1009, 'b\n'), chunk(4, '')])
+    const { items } = await read()
+    assert.deepEqual(
+      items.map(({ seq, stream, text, startByte, gap }) => [seq, stream, text, startByte, gap?.bytes]),
+      [
+        [0, 'stdout', 'one [redacted]\n', 0, undefined],
+        [1, 'stdout', '', 7, 1000],
+        [2, 'stderr', 'x', 0, undefined],
+        [3, 'stdout', 'b\n', 1007, undefined],
+        [4, 'stdout', '', undefined, undefined],
+      ],
+    )
+    assert.deepEqual((await read({ after: '1' })).items, items.slice(2))
+  })
+
+  test('a worker that says a place twice, passes one over, turns back or runs away is refused, and nothing of it is stored', async () => {
+    await using hive = await open()
+    const { worker, claim, read } = await running(hive)
+    await log(worker, claim, [place(0, 0, 10)])
+    const hostile: LogChunk[][] = [
+      [place(1, 0, 10)],
+      [place(1, 9, 12)],
+      [place(1, 11, 12)],
+      [place(1, 10, 9)],
+      [place(1, 10, 1e300, '')],
+      [place(1, 10, 12), place(2, 11, 13)],
+      [{ ...place(1, 10, 12), stream: 'system' }],
+      [{ ...chunk(1), startByte: 10 }],
+      [{ ...chunk(1), endByte: 12 }],
+    ]
+    for (const chunks of hostile) {
+      const reply = await log(worker, claim, chunks)
+      assert.equal(reply.status === 400 && reply.problem.code, 'invalid_request', JSON.stringify(chunks))
+    }
+    assert.equal((await read()).items.length, 1)
+    assert.equal((await log(worker, claim, [place(0, 0, 10), place(1, 10, 12)])).body.nextSeq, 2)
+  })
+
+  test('each attempt begins its output anew', async () => {
+    await using hive = await open()
+    const { worker, claim } = await running(hive, 2)
+    await log(worker, claim, [place(0, 0, 10)])
+    await complete(worker, claim, { outcome: 'failed' })
+    hive.clock.advance(10_000)
+    assert.equal((await log(worker, await take(worker), [place(0, 0, 5)])).status, 200)
   })
 
   test('bytes are counted, not characters', async () => {

@@ -1,23 +1,46 @@
 import type { JobState } from '@hivesync/contracts/jobs.ts'
-import type { Insertable, Selectable, Updateable } from 'kysely'
+import type { Selectable, Updateable } from 'kysely'
 import type { Db } from '../platform/db/db.ts'
-import { forUpdate, withLock } from '../platform/db/dialect.ts'
+import { forUpdate, withLocks } from '../platform/db/dialect.ts'
 import type { Schema } from '../platform/db/schema.ts'
+import { insert, run, type Statement } from '../platform/db/statement.ts'
 import type { PageRequest } from '../platform/page.ts'
+import { policy } from './policy.ts'
 
 export type JobRow = Selectable<Schema['jobs']>
 export type LeaseRow = Selectable<Schema['jobLeases']>
 
-export function insertJob(tx: Db, row: Omit<Insertable<Schema['jobs']>, 'attempt'>): Promise<JobRow> {
-  return tx.insertInto('jobs').values(row).returningAll().executeTakeFirstOrThrow()
+type Queueable = Pick<
+  JobRow,
+  'id' | 'projectId' | 'teamId' | 'kind' | 'pool' | 'priority' | 'labels' | 'expiresAt' | 'submittedAt'
+>
+
+const queueColumns = {
+  jobId: 'text',
+  projectId: 'text',
+  teamId: 'text',
+  kind: 'text',
+  pool: 'text',
+  priority: 'bigint',
+  rank: 'bigint',
+  labels: 'text',
+  runAt: 'bigint',
+  expiresAt: 'bigint',
+} as const
+
+/** The statement that puts jobs into the queue, each not to run before its time. */
+export function insertQueuedRows(entries: readonly { job: Queueable; runAt: number }[]): Statement {
+  const rows = entries.map(({ job: { id, ...job }, runAt }) => ({
+    ...job,
+    jobId: id,
+    rank: job.submittedAt - job.priority * policy.headStartMs,
+    runAt,
+  }))
+  return insert('job_queue', queueColumns, rows)
 }
 
 export async function insertQueued(tx: Db, job: JobRow, runAt: number): Promise<void> {
-  const { projectId, teamId, kind, priority, labels, expiresAt } = job
-  await tx
-    .insertInto('jobQueue')
-    .values({ jobId: job.id, projectId, teamId, kind, priority, labels, runAt, expiresAt })
-    .execute()
+  await run(tx, insertQueuedRows([{ job, runAt }]))
 }
 
 /** Takes a job out of the queue; false when a claim was faster. */
@@ -37,8 +60,11 @@ export async function deleteExpired(tx: Db, jobId: string, now: number): Promise
 }
 
 // Two requests with one new key queue up here: the second then finds what the first has stored.
-export function lockIdempotencyKey(tx: Db, projectId: string, key: string): Promise<void> {
-  return withLock(tx, `idempotency:${projectId}:${key}`)
+export function lockIdempotencyKeys(tx: Db, keys: readonly { projectId: string; key: string }[]): Promise<void> {
+  return withLocks(
+    tx,
+    keys.map(({ projectId, key }) => `idempotency:${projectId}:${key}`),
+  )
 }
 
 export function findJobByKey(db: Db, projectId: string, key: string): Promise<JobRow | undefined> {
@@ -52,6 +78,11 @@ export function findJobByKey(db: Db, projectId: string, key: string): Promise<Jo
 
 export function findJob(db: Db, jobId: string): Promise<JobRow | undefined> {
   return db.selectFrom('jobs').selectAll().where('id', '=', jobId).executeTakeFirst()
+}
+
+/** A project, whoever asks. */
+export function findProject(db: Db, projectId: string) {
+  return db.selectFrom('projects').select(['id', 'teamId', 'archivedAt']).where('id', '=', projectId).executeTakeFirst()
 }
 
 /** Where a job belongs, whoever asks: for those who may act on a job without being a member of its project. */
@@ -106,6 +137,10 @@ const shown = [
   'logBytes',
   'idempotencyKey',
   'requestHash',
+  'pool',
+  'backoff',
+  'scheduleId',
+  'scheduledFor',
 ] as const satisfies readonly (keyof JobRow)[]
 
 /** Jobs without their inputs: two hundred of 1 MiB would keep the process from everybody else for half a second. */

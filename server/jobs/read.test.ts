@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import * as contract from '@hivesync/contracts/jobs.ts'
+import { listQueues } from '@hivesync/contracts/queues.ts'
 import { drainWorker } from '@hivesync/contracts/workers.ts'
 import { describeHive, type Hive, type Person } from '../../test/harness/hive.ts'
 import { complete, getJob, repository, setTier, submitted, take } from '../../test/harness/jobs.ts'
@@ -106,7 +107,7 @@ describeHive('reading jobs', (open) => {
     for (const limit of ['1', '2', '3', '50']) {
       const queues = await allOf(async (cursor) => {
         const query = { limit, ...(cursor === undefined ? {} : { cursor }) }
-        return (await hive.call(contract.listQueues, { token: ada.token, query })).body
+        return (await hive.call(listQueues, { token: ada.token, query })).body
       })
       assert.equal(new Set(queues.map(({ projectId, kind }) => projectId + kind)).size, 4)
       assert.equal(queues.length, 4)

@@ -7,8 +7,9 @@ import type { Context } from '../platform/context.ts'
 import type { Db } from '../platform/db/db.ts'
 import { AppError } from '../platform/errors.ts'
 import { pageRequest, toPage } from '../platform/page.ts'
-import { requireProject, visibleProjects } from '../projects/projects.ts'
-import { findJob, type JobRow, listAttemptRows, listJobRows } from './queries.ts'
+import { requireProject } from '../projects/projects.ts'
+import { findJob, findProject, type JobRow, listAttemptRows, listJobRows } from './queries.ts'
+import { timingsOf } from './timings.ts'
 import { waitingFor } from './waiting.ts'
 
 const final: ReadonlySet<string> = new Set(finalStates)
@@ -30,10 +31,25 @@ export async function requireJob(db: Db, actor: Actor, jobId: string, permission
   return job
 }
 
+/** The project, if the actor may do this to its jobs, all of them: the rule of `requireJob`. */
+export async function requireJobsOf(
+  db: Db,
+  actor: Actor,
+  projectId: string,
+  permission: ProjectPermission,
+): Promise<{ id: string; archivedAt: number | null }> {
+  if (!(actor.isAdmin && actor.projectId === null && actor.permissions.has(permission)))
+    return requireProject(db, actor, projectId, permission)
+  const project = await findProject(db, projectId)
+  if (project === undefined) throw new AppError('project_not_found', { projectId })
+  return project
+}
+
 /** One job with its input and, while it waits, the reason and what would change it. */
 export async function getJob(ctx: Context, actor: Actor, jobId: string): Promise<Job> {
   const row = await requireJob(ctx.db.kysely, actor, jobId, 'jobs:read')
-  const job: Job = { ...toJob(row), input: JSON.parse(row.input) }
+  const timings = await timingsOf(ctx.db.kysely, row, ctx.clock.now())
+  const job: Job = { ...toJob(row), input: JSON.parse(row.input), timings }
   if (row.state === 'queued') job.waitingFor = await waitingFor(ctx, row)
   return job
 }
@@ -83,34 +99,8 @@ function toAttempt(row: AttemptRow): JobAttempt {
       endedAt: isoTime(endedAt),
     })),
     receipt: row.receipt === null ? null : JSON.parse(row.receipt),
+    receiptVerified: row.receiptVerified === 1,
   }
-}
-
-/** Waiting and running jobs by project and kind, over the projects the actor may see. */
-export async function listQueues(ctx: Context, actor: Actor, query: { limit?: string; cursor?: string }) {
-  const request = pageRequest(query)
-  const [afterProject = '', afterKind = ''] = (request.after ?? '').split(/-(?=[a-z]+$)/)
-  let select = ctx.db.kysely
-    .selectFrom('queueCounters')
-    .selectAll()
-    .where('projectId', 'in', visibleProjects(ctx.db.kysely, actor))
-    .orderBy('projectId', 'desc')
-    .orderBy('kind')
-    .limit(request.limit + 1)
-  if (request.after !== undefined) {
-    select = select.where((eb) =>
-      eb.or([
-        eb('projectId', '<', afterProject),
-        eb.and([eb('projectId', '=', afterProject), eb('kind', '>', afterKind)]),
-      ]),
-    )
-  }
-  return toPage(
-    await select.execute(),
-    request,
-    (row) => `${row.projectId}-${row.kind}`,
-    (row) => ({ ...row, kind: row.kind as Job['kind'] }),
-  )
 }
 
 /** A job as the wire shows it; its input, which may be long, only where one asks for it. */
@@ -126,8 +116,12 @@ export function toJob(row: Omit<JobRow, 'input'>): Job {
     message: row.message,
     priority: row.priority,
     labels: JSON.parse(row.labels),
+    pool: row.pool,
     attempt: row.attempt,
     maxAttempts: row.maxAttempts,
+    backoff: row.backoff === null ? null : JSON.parse(row.backoff),
+    scheduleId: row.scheduleId,
+    scheduledFor: isoTime(row.scheduledFor),
     submittedAt: isoTime(row.submittedAt),
     ttlSeconds: row.ttlSeconds,
     expiresAt: isoTime(row.expiresAt),

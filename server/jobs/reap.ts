@@ -33,7 +33,7 @@ export async function reapWorker(ctx: Context, tx: Db, workerId: string): Promis
   // All of them before any counter: a completion holds its lease when it asks for the counters.
   const held = tx.selectFrom('jobLeases').selectAll().where('workerId', '=', workerId).orderBy('token')
   const leases = (await forUpdate(tx, held).execute()).sort(byCounters)
-  for (const lease of leases) await endLost(ctx, tx, lease)
+  for (const lease of leases) await endLost(ctx, tx, lease, true)
   return leases.map((lease) => lease.jobId)
 }
 
@@ -46,7 +46,7 @@ async function reapLease(ctx: Context, token: number, force: boolean): Promise<v
   const jobId = await ctx.db.transaction(async (tx) => {
     const lease = force ? await lockAny(tx, token) : await lockExpired(tx, token, ctx.clock.now())
     if (lease === undefined) return undefined
-    await endLost(ctx, tx, lease)
+    await endLost(ctx, tx, lease, !force)
     return lease.jobId
   })
   if (jobId === undefined) return
@@ -66,16 +66,19 @@ function lockAny(tx: Db, token: number): Promise<LeaseRow | undefined> {
   return forUpdate(tx, tx.selectFrom('jobLeases').selectAll().where('token', '=', token)).executeTakeFirst()
 }
 
-async function endLost(ctx: Context, tx: Db, lease: LeaseRow): Promise<void> {
+/** `reached` is false for a claim that its worker never got: that costs nothing, started or not. */
+async function endLost(ctx: Context, tx: Db, lease: LeaseRow, reached: boolean): Promise<void> {
   const job = await lockJob(tx, lease.jobId)
   if (job === undefined) throw new Error('a lease without a job')
   const started = lease.phase === 'started'
   const lost = { code: 'worker_lost', message: 'The worker fell silent' }
   const verdict = verdictOn(job, { infrastructure: true }, ctx.random.fraction())
-  const goesOn = job.cancelRequestedAt === null && (!started || verdict.retry)
+  const isFree = !started || !reached
+  const goesOn = job.cancelRequestedAt === null && (isFree || verdict.retry)
   await closeLease(ctx, tx, lease, started ? { outcome: 'lost', error: lost } : { outcome: 'lost' }, goesOn ? 1 : 0)
   if (job.cancelRequestedAt !== null) await finishJob(ctx, tx, system, job, { state: 'canceled' })
-  else if (!started) await requeueJob(ctx, tx, job, 'not_started', 0)
+  else if (isFree)
+    await requeueJob(ctx, tx, job, 'not_started', 0, { uncountedAttempts: job.uncountedAttempts + (started ? 1 : 0) })
   else if (verdict.retry)
     await requeueJob(ctx, tx, job, 'worker_lost', verdict.delayMs, {
       infrastructureFailures: verdict.infrastructureFailures,

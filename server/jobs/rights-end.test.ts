@@ -16,10 +16,11 @@ import {
   submit,
   submitted,
   take,
+  trueCommand,
 } from '../../test/harness/jobs.ts'
 import { importPharosToken } from '../keys/keys.ts'
 import { system } from '../platform/actor.ts'
-import { endRightlessJobs } from './jobs.ts'
+import { endRightlessJobs, retryJob, submitJob } from './jobs.ts'
 import { endRightless } from './rights-lost.ts'
 
 async function setup(hive: Hive) {
@@ -53,6 +54,22 @@ const submitIngest = async (hive: Hive, { token }: { token: string }, projectId:
 }
 
 describeHive('a job submitted with an API key', (open) => {
+  test('is not stored, nor queued again, once the key that opened the request is revoked', async () => {
+    await using hive = await open()
+    const { ada, projectId } = await setup(hive)
+    const key = await createKey(hive, ada, ['write'])
+    const job = await submitted(hive, ada, projectId)
+    await hive.call(contract.cancelJob, { token: ada.token, params: { jobId: job.id } })
+    const permissions = new Set(['jobs:write', 'jobs:read'] as const)
+    const actor = { ...system, kind: 'key' as const, id: key.id, userId: ada.userId, permissions }
+    await hive.call(keys.revokeApiKey, { token: ada.token, params: { apiKeyId: key.id } })
+    await assert.rejects(submitJob(hive.ctx, actor, projectId, { kind: 'compute', input: trueCommand }), {
+      code: 'invalid_token',
+    })
+    await assert.rejects(retryJob(hive.ctx, actor, job.id), { code: 'invalid_token' })
+    assert.equal((await hive.ctx.db.kysely.selectFrom('jobs').select('id').execute()).length, 1)
+  })
+
   test('ends with its key in the same moment, and no other key’s job does', async () => {
     await using hive = await open()
     const { ada, projectId, worker } = await setup(hive)

@@ -34,7 +34,7 @@ export const endJobs: RevocationEffect = {
   },
 }
 
-/** Only what runs is read, which is little: no index is needed. */
+/** Only what runs is read, which is little: no index is needed. A cross join, in which SQLite keeps the order: it would begin with the jobs, all that ever were. */
 async function listLeased(tx: Db, revocation: Revocation, now: number): Promise<string[]> {
   const { users = [], apiKeys = [], projects = [], teams = [] } = revocation
   const isTouched = expressionBuilder<Schema, 'jobs'>()
@@ -47,8 +47,9 @@ async function listLeased(tx: Db, revocation: Revocation, now: number): Promise<
   if (touched.length === 0) return []
   const rows = await tx
     .selectFrom('jobLeases')
-    .innerJoin('jobs', 'jobs.id', 'jobLeases.jobId')
+    .crossJoin('jobs')
     .select('jobs.id')
+    .whereRef('jobs.id', '=', 'jobLeases.jobId')
     .where(isTouched.or(touched))
     .where(hasRights(now), '=', 0)
     .limit(maxAtOnce)
@@ -89,7 +90,7 @@ export async function endRightless(ctx: Context, tx: Db, actor: Actor, jobIds: r
   // All rows of jobs before any counter: a completion holds its job's rows when it asks for the counters.
   await forUpdate(tx, tx.selectFrom('jobQueue').select('jobId').where('jobId', 'in', jobIds).orderBy('jobId')).execute()
   const leases = new Map<string, LeaseRow>()
-  const held = tx.selectFrom('jobLeases').selectAll().where('jobId', 'in', jobIds).orderBy('jobId')
+  const held = tx.selectFrom('jobLeases').selectAll().where('jobId', 'in', jobIds).orderBy('token')
   for (const lease of await forUpdate(tx, held).execute()) leases.set(lease.jobId, lease)
   // Asked anew: while we waited for the rows, a job may have ended, or somebody else may have run it again.
   const jobs = tx
@@ -132,10 +133,12 @@ const lastSeen = new WeakMap<Context, string>()
  */
 export async function endRightlessJobs(ctx: Context): Promise<number> {
   const now = ctx.clock.now()
+  // A cross join as above.
   const leased = await ctx.db.kysely
     .selectFrom('jobLeases')
-    .innerJoin('jobs', 'jobs.id', 'jobLeases.jobId')
+    .crossJoin('jobs')
     .select('jobs.id')
+    .whereRef('jobs.id', '=', 'jobLeases.jobId')
     .where(hasRights(now), '=', 0)
     .limit(leasesAtOnce)
     .execute()

@@ -8,7 +8,7 @@ import * as projects from '@hivesync/contracts/projects.ts'
 import * as sessions from '@hivesync/contracts/sessions.ts'
 import { describeHive, type Hive, type Person } from '../../test/harness/hive.ts'
 import { complete, log, progress, submitted, take } from '../../test/harness/jobs.ts'
-import { maxStreams } from './watch.ts'
+import { maxStreams } from '../platform/http/live-loop.ts'
 
 interface ServerEvent {
   id: string
@@ -129,7 +129,7 @@ describeHive('watching a job', (open) => {
     await reader.ended
     assert.deepEqual(
       reader.events.map(({ event, data }) => (event === 'state' ? data.state : event)),
-      ['queued', 'leased', 'running', 'progress', 'log', 'log', 'succeeded', 'end'],
+      ['queued', 'leased', 'running', 'phase', 'progress', 'log', 'log', 'succeeded', 'end'],
     )
     assert.deepEqual(reader.events.at(-1)?.data, { state: 'succeeded' })
   })
@@ -145,7 +145,7 @@ describeHive('watching a job', (open) => {
     await complete(worker, claim)
     const whole = await watch(hive, ada, job.id)
     await whole.ended
-    assert.equal(whole.events.length, 3 + 5 + 10 + 2)
+    assert.equal(whole.events.length, 3 + 1 + 5 + 10 + 2)
     for (const [i, { id }] of whole.events.entries()) {
       const reader = await watch(hive, ada, job.id, id)
       await reader.ended

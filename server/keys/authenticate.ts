@@ -16,6 +16,7 @@ async function loadKey(ctx: Context, secretHash: string) {
   const row = await findLiveKey(ctx.db.kysely, secretHash)
   if (row === undefined) return undefined
   const scopes = parseScopes(row.scopes)
+  const isOfAdmin = row.adminSince !== null && row.projectId === null
   const identity: Identity = {
     kind: 'key',
     id: row.id,
@@ -23,7 +24,8 @@ async function loadKey(ctx: Context, secretHash: string) {
     sessionId: null,
     projectId: row.projectId,
     // Both, and both live: the scope outlives neither the owner's role nor the key. An admin's acts are on the whole: a key bound to one project reaches none.
-    isAdmin: scopes.includes('admin') && row.adminSince !== null && row.projectId === null,
+    isAdmin: scopes.includes('admin') && isOfAdmin,
+    isMonitor: scopes.includes('metrics') && isOfAdmin,
     permissions: grantedBy(scopes),
     hourly: {
       group: row.rootId ?? row.id,

@@ -49,8 +49,10 @@ export async function issueKey(
   grant: Grant,
 ): Promise<{ key: NewApiKey; project: ProjectAccess | undefined }> {
   const { userId } = requirePerson(actor)
-  if (grant.scopes.includes('admin') && !actor.isAdmin)
-    throw new AppError('permission_denied', {}, { detail: 'Only an admin may make a key with the scope admin' })
+  for (const scope of ['admin', 'metrics'] as const) {
+    if (grant.scopes.includes(scope) && !actor.isAdmin)
+      throw new AppError('permission_denied', {}, { detail: `Only an admin may make a key with the scope ${scope}` })
+  }
   const project =
     grant.projectId === null ? undefined : await requireProject(tx, actor, grant.projectId, 'projects:read')
   const row = await insertApiKey(tx, {

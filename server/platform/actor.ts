@@ -12,8 +12,12 @@ export interface Identity {
   /** An API key bound to one project reaches no other. */
   readonly projectId: string | null
   readonly isAdmin: boolean
+  /** An admin's key that reads the figures of the whole. */
+  readonly isMonitor?: boolean
   /** What the credentials allow; a session holds everything. */
   readonly permissions: ReadonlySet<Permission>
+  /** The public key with which a worker signed: its present one, or for a while the one before. */
+  readonly workerKey?: string
   /** An API key's own limit; nothing else has one. */
   readonly hourly?: HourlyLimit
 }

@@ -56,6 +56,22 @@ export function reader(env: Environment, problems: string[]) {
 
 export type Reader = ReturnType<typeof reader>
 
+/** `m=KIB,t=PASSES`; never below OWASP's smallest equivalents of 19 MiB and two passes, never above what one login may take. */
+export function readPasswordCost(
+  text: string | null,
+  problems: string[],
+): { memoryKib: number; passes: number } | null {
+  if (text === null) return null
+  const [, memory, passes] = /^m=(\d{1,7}),t=(\d{1,2})$/.exec(text) ?? []
+  const cost = { memoryKib: Number(memory), passes: Number(passes) }
+  const least = cost.passes === 1 ? 47_104 : cost.passes === 2 ? 19_456 : 12_288
+  if (cost.passes >= 1 && cost.passes <= 10 && cost.memoryKib >= least && cost.memoryKib <= 1_048_576) return cost
+  problems.push(
+    'HIVESYNC_PASSWORD_COST must be m=KIB,t=PASSES, at least m=19456,t=2: take the output of `hivesync admin calibrate`',
+  )
+  return null
+}
+
 function readSecretFile(name: string, path: string, problems: string[]): string | null {
   try {
     // Others on the machine must not be able to read it; a group may (container secrets are often mounted so).

@@ -1,6 +1,7 @@
 import { isIP, isIPv4 } from 'node:net'
 import { resolve } from 'node:path'
-import { type Environment, type Reader, reader } from './config-reader.ts'
+import { type Environment, type Reader, reader, readPasswordCost } from './config-reader.ts'
+import { readStore, type StoreSettings } from './config-store.ts'
 import { findSecretWeakness } from './crypto/secret-strength.ts'
 
 export type Profile = 'local' | 'staging' | 'production'
@@ -22,6 +23,8 @@ export interface Config {
   readonly publicUrl: string
   readonly dataDir: string
   readonly databaseUrl: string
+  /** Where bundles and artifacts lie. */
+  readonly store: StoreSettings
   /** Newest first; empty in the local profile, where the first start makes one. */
   readonly secrets: readonly string[]
   readonly setupToken: string | null
@@ -75,6 +78,8 @@ const plainNames = [
   'HIVESYNC_PORT',
   'HIVESYNC_PUBLIC_URL',
   'HIVESYNC_DATA',
+  'HIVESYNC_STORE_URL',
+  'HIVESYNC_STORE_ENCRYPT',
   'HIVESYNC_REGISTRATION',
   'HIVESYNC_RATE_SCALE',
   'HIVESYNC_ACCESS_TOKEN_MINUTES',
@@ -126,6 +131,7 @@ export function parseConfig(env: Environment): Config {
     publicUrl: read.origin('HIVESYNC_PUBLIC_URL', `http://${host.includes(':') ? `[${host}]` : host}:${port}`),
     dataDir,
     databaseUrl: read.secret('HIVESYNC_DATABASE_URL') ?? `sqlite:${resolve(dataDir, 'hivesync.db')}`,
+    store: readStore(read, dataDir, problems),
     secrets: Object.freeze(
       read
         .secret('HIVESYNC_SECRET')
@@ -182,19 +188,6 @@ function readIdentity(read: Reader, problems: string[]): IdentitySettings {
     mailFrom,
     oidc: readOidc(read, problems),
   }
-}
-
-/** `m=KIB,t=PASSES`; never below OWASP's smallest equivalents of 19 MiB and two passes, never above what one login may take. */
-function readPasswordCost(text: string | null, problems: string[]): Config['passwordCost'] {
-  if (text === null) return null
-  const [, memory, passes] = /^m=(\d{1,7}),t=(\d{1,2})$/.exec(text) ?? []
-  const cost = { memoryKib: Number(memory), passes: Number(passes) }
-  const least = cost.passes === 1 ? 47_104 : cost.passes === 2 ? 19_456 : 12_288
-  if (cost.passes >= 1 && cost.passes <= 10 && cost.memoryKib >= least && cost.memoryKib <= 1_048_576) return cost
-  problems.push(
-    'HIVESYNC_PASSWORD_COST must be m=KIB,t=PASSES, at least m=19456,t=2: take the output of `hivesync admin calibrate`',
-  )
-  return null
 }
 
 function readOidc(read: Reader, problems: string[]): OidcSettings | null {

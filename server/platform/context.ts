@@ -6,6 +6,7 @@ import type { Database } from './db/db.ts'
 import type { Logger } from './logger.ts'
 import type { MailTransport } from './mail/transport.ts'
 import type { Random } from './random.ts'
+import type { Store } from './store/store.ts'
 
 /** What every verb may use; built once in main.ts. Modules are imported, not injected. */
 export interface Context {
@@ -16,6 +17,8 @@ export interface Context {
   readonly log: Logger
   readonly keyring: Keyring
   readonly bus: Bus
+  /** Contents too large for the database: bundles and artifacts. */
+  readonly store: Store
   /** Where the mail queue empties into; verbs queue with `sendMail`. */
   readonly mail: MailTransport
 }

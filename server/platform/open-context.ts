@@ -9,6 +9,7 @@ import { migrate } from './db/migrate.ts'
 import { readLocalSecret } from './local-secret.ts'
 import { createMailTransport } from './mail/transport.ts'
 import { createRandom } from './random.ts'
+import { openStore } from './store/open-store.ts'
 
 /** Makes the data folder, opens and migrates the database; what an operator's command and the server alike work with. Whoever opens it closes `db`. */
 export async function openContext(config: Config, log: Context['log']): Promise<Context> {
@@ -23,5 +24,7 @@ export async function openContext(config: Config, log: Context['log']): Promise<
     log: { warn: ({ code, message }) => log.warn({ event: 'database_fault', code, reason: message }) },
   })
   await migrate(db, { now: clock.now })
-  return { config, db, clock, random, log, keyring: openKeyring(secrets), bus: createBus(), mail }
+  const keyring = openKeyring(secrets)
+  const store = openStore(config.store, { clock, random, keyring })
+  return { config, db, clock, random, log, keyring, bus: createBus(), store, mail }
 }

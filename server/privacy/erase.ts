@@ -7,25 +7,28 @@ import { AppError } from '../platform/errors.ts'
 import { mailText, sendMail } from '../platform/mail/mail.ts'
 import { revoking } from '../platform/revocation.ts'
 import { dropIndex } from '../search/search.ts'
+import { discardObjects, listTeamObjects } from '../storage/storage.ts'
 import { lockTeam } from '../teams/teams.ts'
 import { blankUser, deleteTeamWithAll, holdWork, listIndexes, listOwnedTeams, lockNames } from './queries.ts'
 
 /**
  * Erases an account (requirement K5): everything that names the person or opens the account, the personal team and teams that nobody else
  * is in, with their projects and jobs, in one transaction. Running work ends with it: its leases are gone, and its worker is told so at
- * its next heartbeat. Search indexes go at once after it. The audit keeps ids, which name nobody any more. A team with other members must have another owner first.
+ * its next heartbeat. Search indexes and stored contents go at once after it. The audit keeps ids, which name nobody any more. A team with other members must have another owner first.
  * What a worker has cached of a repository goes with that worker's own retention.
  */
 export async function eraseAccount(ctx: Context, actor: Actor, userId: string): Promise<void> {
-  const indexes = await revoking(ctx, actor, async (tx, revoke) => {
+  const { indexes, objects } = await revoking(ctx, actor, async (tx, revoke) => {
     await requireAnotherAdmin(tx, userId)
     const person = await lockNames(tx, userId)
     if (person === undefined) throw new AppError('user_not_found', { userId })
     const doomed = await teamsToErase(tx, userId)
     const indexes = []
+    const objects = []
     for (const teamId of doomed) {
       await holdWork(tx, teamId)
       indexes.push(...(await listIndexes(tx, teamId)))
+      objects.push(...(await listTeamObjects(tx, teamId)))
       await deleteTeamWithAll(tx, teamId)
     }
     await blankUser(tx, userId, person.emailKey, ctx.clock.now())
@@ -42,9 +45,10 @@ export async function eraseAccount(ctx: Context, actor: Actor, userId: string): 
         actor.userId === userId ? 'You asked for it yourself.' : 'An administrator of the server did it.',
       ]),
     })
-    return indexes
+    return { indexes, objects }
   })
   for (const { projectId, token } of indexes) await drop(ctx, projectId, token)
+  await discardObjects(ctx, objects)
 }
 
 // The account is erased whatever becomes of this: what fails here, or is not reached, the sweep of indexes finds.

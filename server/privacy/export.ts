@@ -143,6 +143,19 @@ const parts: readonly Part[] = [
         .execute(),
   },
   {
+    name: 'schedules',
+    read: (db, userId, after) =>
+      db
+        .selectFrom('schedules')
+        .select(['id', 'projectId', 'name', 'cron', 'timeZone', 'submission', 'createdAt', 'pausedAt', 'lastRunAt'])
+        .where('submittedByUser', '=', userId)
+        .where('id', '>', after)
+        .orderBy('id')
+        .limit(jobsPageSize)
+        .execute(),
+    pageSize: jobsPageSize,
+  },
+  {
     name: 'auditEvents',
     read: (db, userId, after) =>
       db

@@ -32,6 +32,9 @@ export async function listOwnedTeams(tx: Db, userId: string) {
  * lease when it asks for the share.
  */
 export async function holdWork(tx: Db, teamId: string): Promise<void> {
+  // Whoever starts a run of one holds it when asking for the share.
+  const schedules = tx.selectFrom('schedules').select('id').where('teamId', '=', teamId).orderBy('id')
+  await forUpdate(tx, schedules).execute()
   const queued = tx.selectFrom('jobQueue').select('jobId').where('teamId', '=', teamId).orderBy('jobId')
   await forUpdate(tx, queued).execute()
   const leased = tx.selectFrom('jobLeases').select('jobId').where('teamId', '=', teamId).orderBy('jobId')
@@ -56,10 +59,13 @@ export function listIndexes(tx: Db, teamId: string): Promise<{ projectId: string
 export async function deleteTeamWithAll(tx: Db, teamId: string): Promise<void> {
   const projects = tx.selectFrom('projects').select('id').where('teamId', '=', teamId)
   const jobs = tx.selectFrom('jobs').select('id').where('projectId', 'in', projects)
+  await tx.deleteFrom('artifacts').where('teamId', '=', teamId).execute()
+  await tx.deleteFrom('bundles').where('teamId', '=', teamId).execute()
   for (const table of ['jobLogs', 'jobEvents', 'jobLeases', 'jobQueue', 'jobAttempts'] as const) {
     await tx.deleteFrom(table).where('jobId', 'in', jobs).execute()
   }
   await tx.deleteFrom('jobs').where('projectId', 'in', projects).execute()
+  await tx.deleteFrom('schedules').where('teamId', '=', teamId).execute()
   // With them the keys that are bound to one of them: no job elsewhere can have come with such a key.
   await tx.deleteFrom('projects').where('teamId', '=', teamId).execute()
   await tx.deleteFrom('workerEnrolments').where('teamId', '=', teamId).execute()

@@ -50,6 +50,18 @@ export function requireBoundProject(db: Db, actor: Actor, permission: ProjectPer
   return requireProject(db, actor, actor.projectId, permission)
 }
 
+/** The oldest project of this name that the actor made and still owns; undefined where there is none. */
+export async function findOwnProject(db: Db, actor: Actor, name: string): Promise<{ id: string } | undefined> {
+  const row = await selectProjects(db, actor)
+    .where('projects.name', '=', name)
+    .where('projects.createdBy', '=', actor.userId ?? '')
+    .where('projects.archivedAt', 'is', null)
+    .orderBy('projects.id')
+    .limit(1)
+    .executeTakeFirst()
+  return row === undefined || !isRoleEnough(roleIn(row, actor), 'projects:write') ? undefined : { id: row.id }
+}
+
 /** Creates a project; its creator owns it. Without a team it belongs to the creator's personal one. */
 export async function createProject(
   ctx: Context,

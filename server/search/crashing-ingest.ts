@@ -9,20 +9,24 @@ import { openDatabase } from '../platform/db/db.ts'
 import { createLogger } from '../platform/logger.ts'
 import { createMailTransport } from '../platform/mail/transport.ts'
 import { createRandom } from '../platform/random.ts'
+import { openStore } from '../platform/store/open-store.ts'
 import { receiveFiles } from './search.ts'
 
 export const name = { projectId: '01900000-0000-7000-8000-000000000001', token: 1 }
 
 export async function openContext(databaseUrl: string, dataDir: string): Promise<Context> {
   const config = { ...parseConfig({ HIVESYNC_DATA: dataDir }), databaseUrl }
+  const random = createRandom(systemClock)
+  const keyring = openKeyring([generateSecret()])
   return {
     config,
     db: await openDatabase(databaseUrl),
     clock: systemClock,
-    random: createRandom(systemClock),
+    random,
     log: createLogger({ write: (line) => void process.stderr.write(line) }),
-    keyring: openKeyring([generateSecret()]),
+    keyring,
     bus: createBus(),
+    store: openStore(config.store, { clock: systemClock, random, keyring }),
     mail: createMailTransport(config),
   }
 }

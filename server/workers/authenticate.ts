@@ -4,6 +4,7 @@ import type { FastifyRequest } from 'fastify'
 import { type Identity, nobody } from '../platform/actor.ts'
 import type { Context } from '../platform/context.ts'
 import { AppError } from '../platform/errors.ts'
+import { isKeyExpired, noteKeyUse, usableKeys } from './key-life.ts'
 import { createReplayGuard } from './replay.ts'
 
 const maxKeys = 10_000
@@ -30,22 +31,26 @@ export function createWorkerAuthenticator(ctx: Context): (request: FastifyReques
     if (!parsed.ok) throw new AppError(parsed.code, { reason: parsed.reason })
     const worker = await ctx.db.kysely
       .selectFrom('workers')
-      .select(['publicKey', 'revokedAt', 'expiresAt'])
+      .select(['publicKey', 'revokedAt', 'expiresAt', 'previousPublicKey', 'previousKeyUntil', 'keyExpiresAt'])
       .where('id', '=', parsed.keyId)
       .executeTakeFirst()
     const now = ctx.clock.now()
     if (worker === undefined || worker.revokedAt !== null || (worker.expiresAt !== null && worker.expiresAt <= now))
       throw new AppError('worker_revoked')
     const nowSeconds = Math.floor(now / 1000)
-    const verified = verifySignature(parsed, {
-      method: request.method,
-      target: request.raw.url ?? '',
-      key: keyOf(worker.publicKey),
-      nowSeconds,
-    })
+    const signed = { method: request.method, target: request.raw.url ?? '', nowSeconds }
+    const [presentKey = '', previousKey] = usableKeys(worker, now)
+    let workerKey = presentKey
+    let verified = verifySignature(parsed, { ...signed, key: keyOf(presentKey) })
+    if (!verified.ok && verified.code === 'signature_invalid' && previousKey !== undefined) {
+      workerKey = previousKey
+      verified = verifySignature(parsed, { ...signed, key: keyOf(previousKey) })
+    }
     if (!verified.ok) throw new AppError(verified.code, { reason: verified.reason })
+    if (isKeyExpired(worker, now)) throw new AppError('worker_key_expired')
     // After the signature: else anyone could fill the memory of nonces, or burn a worker's nonces before it uses them.
     await replays.requireFresh(verified)
-    return { ...nobody, kind: 'worker', id: parsed.keyId }
+    await noteKeyUse(ctx, parsed.keyId, worker, workerKey)
+    return { ...nobody, kind: 'worker', id: parsed.keyId, workerKey }
   }
 }

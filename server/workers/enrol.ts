@@ -7,6 +7,7 @@ import { sha256Hex } from '../platform/crypto/hash.ts'
 import type { Db } from '../platform/db/db.ts'
 import { forUpdate, isUniqueViolation } from '../platform/db/dialect.ts'
 import { AppError } from '../platform/errors.ts'
+import { keyLifeMs } from './key-life.ts'
 
 const defaultTtlSeconds = 3600
 
@@ -109,6 +110,7 @@ async function enrolIn(
       publicKey: body.publicKey,
       enrolledAt: now,
       enrolledBy: enrolment.createdBy,
+      keyExpiresAt: now + keyLifeMs,
     })
     .execute()
   await tx.updateTable('workerEnrolments').set({ workerId }).where('id', '=', enrolment.id).execute()
@@ -134,7 +136,7 @@ async function isStillAdmin(tx: Db, createdBy: string | null): Promise<boolean> 
   return (await forUpdate(tx, admin).executeTakeFirst()) !== undefined
 }
 
-function requirePublicKey(encoded: string): void {
+export function requirePublicKey(encoded: string): void {
   try {
     importPublicKey(encoded)
   } catch {

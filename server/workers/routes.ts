@@ -5,6 +5,7 @@ import type { Dispatcher } from '../jobs/jobs.ts'
 import type { Context } from '../platform/context.ts'
 import { serve } from '../platform/http/serve.ts'
 import { createEnrolment, enrolWorker } from './enrol.ts'
+import { requestKeyRotation, rotateKey } from './rotate.ts'
 import { claimJobs, drainWorker, listWorkers, revokeWorker } from './workers.ts'
 
 export function workerRoutes(app: FastifyInstance, ctx: Context, dispatcher: Dispatcher): void {
@@ -15,6 +16,8 @@ export function workerRoutes(app: FastifyInstance, ctx: Context, dispatcher: Dis
     await revokeWorker(ctx, actor, params.workerId)
     return undefined
   })
+  serve(app, contract.requestKeyRotation, ({ actor, params }) => requestKeyRotation(ctx, actor, params.workerId))
+  serve(app, protocol.rotateKey, ({ actor, body }) => rotateKey(ctx, actor, body))
   serve(app, protocol.enrolWorker, ({ actor, body }) => enrolWorker(ctx, actor, body))
   serve(app, protocol.claimJobs, ({ actor, body, signal }) => claimJobs(ctx, dispatcher, actor, body, signal))
 }

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import * as keys from '@hivesync/contracts/api-keys.ts'
 import * as protocol from '@hivesync/contracts/worker-protocol.ts'
+import type { WorkerReport } from '@hivesync/contracts/worker-report.ts'
 import * as contract from '@hivesync/contracts/workers.ts'
 import { generateEncodedKeyPair } from '@hivesync/protocol/keys.ts'
 import { describeHive, type Hive } from '../../test/harness/hive.ts'
@@ -188,7 +189,7 @@ describeHive('workers', (open) => {
   test('what a worker says of itself cannot break its own reports', async () => {
     await using hive = await open()
     const worker = await hive.worker()
-    const report: protocol.WorkerReport = {
+    const report: WorkerReport = {
       ...{ version: '1\0', labels: ['b', 'a'], kinds: ['compute'], slots: 1 },
       isolation: { level: 'none', layers: ['\0'], reason: 'no\0thing' },
     }

@@ -1,4 +1,6 @@
-import type { Claim, WorkerReport } from '@hivesync/contracts/worker-protocol.ts'
+import { defaultPool } from '@hivesync/contracts/jobs.ts'
+import type { Claim } from '@hivesync/contracts/worker-protocol.ts'
+import type { WorkerReport } from '@hivesync/contracts/worker-report.ts'
 import type { Worker } from '@hivesync/contracts/workers.ts'
 import type { Selectable } from 'kysely'
 import { recordAudit } from '../audit/audit.ts'
@@ -11,6 +13,7 @@ import type { Schema } from '../platform/db/schema.ts'
 import { AppError } from '../platform/errors.ts'
 import { pageRequest, toPage } from '../platform/page.ts'
 import { revoking } from '../platform/revocation.ts'
+import { isRotationDue } from './key-life.ts'
 
 export { createWorkerAuthenticator } from './authenticate.ts'
 export { insertEnrolment } from './enrol.ts'
@@ -22,10 +25,11 @@ export async function claimJobs(
   ctx: Context,
   dispatcher: Dispatcher,
   actor: Actor,
-  body: { report: WorkerReport; freeSlots: number; waitSeconds: number },
+  body: { report: WorkerReport; freeSlots: number; waitSeconds: number; startNow?: boolean },
   signal: AbortSignal,
-): Promise<{ jobs: Claim[]; draining: boolean }> {
+): Promise<{ jobs: Claim[]; draining: boolean; rotateKey?: boolean }> {
   const { report } = body
+  const pool = report.pool ?? defaultPool
   const worker = await ctx.db.kysely
     .updateTable('workers')
     .set({
@@ -34,20 +38,30 @@ export async function claimJobs(
       slots: report.slots,
       version: storable(report.version),
       isolation: JSON.stringify(report.isolation),
+      pool,
+      capabilities: report.capabilities === undefined ? null : storable(JSON.stringify(report.capabilities)),
+      clockSkewMs: report.clockSkewMs ?? null,
+      refusing: report.refusing === undefined ? null : storable(report.refusing),
       lastSeenAt: ctx.clock.now(),
     })
     .where('id', '=', actor.id ?? '')
     .where('revokedAt', 'is', null)
-    .returning(['id', 'teamId', 'drainingAt'])
+    .returning(['id', 'teamId', 'drainingAt', 'keyExpiresAt'])
     .executeTakeFirst()
   if (worker === undefined) throw new AppError('worker_revoked')
   // Fail closed: work goes only to a machine that has shown that it can hold it.
-  const mayWork = worker.drainingAt === null && report.isolation.level !== 'none' && report.kinds.length > 0
+  const mayWork =
+    worker.drainingAt === null &&
+    report.refusing === undefined &&
+    report.isolation.level !== 'none' &&
+    report.kinds.length > 0
   const poll = {
     workerId: worker.id,
     teamId: worker.teamId,
     kinds: report.kinds,
     labels: report.labels,
+    pool,
+    startNow: body.startNow === true,
     freeSlots: Math.min(body.freeSlots, report.slots),
   }
   const waitMs = body.waitSeconds * 1000
@@ -56,7 +70,8 @@ export async function claimJobs(
     const jobs = mayWork ? await dispatcher.wait(poll, waitMs, wait.signal) : await dispatcher.idle(waitMs, wait.signal)
     // Its leases, if it got any, were taken back by its revocation.
     if (wait.signal.aborted && !signal.aborted) await requireEnrolled(ctx, worker.id)
-    return { jobs: jobs ?? [], draining: worker.drainingAt !== null }
+    const isDue = isRotationDue(worker, ctx.clock.now())
+    return { jobs: jobs ?? [], draining: worker.drainingAt !== null, ...(isDue && { rotateKey: true }) }
   } finally {
     wait.end()
   }
@@ -109,7 +124,7 @@ export async function listWorkers(ctx: Context, actor: Actor, query: { limit?: s
   return { ...page, items: page.items.map((row) => toWorker(row, running.get(row.id) ?? 0, ctx.clock.now())) }
 }
 
-async function countRunning(db: Db, workerIds: readonly string[]): Promise<Map<string, number>> {
+export async function countRunning(db: Db, workerIds: readonly string[]): Promise<Map<string, number>> {
   if (workerIds.length === 0) return new Map()
   const rows = await db
     .selectFrom('jobLeases')
@@ -144,6 +159,8 @@ export async function drainWorker(ctx: Context, actor: Actor, workerId: string):
       .returningAll()
       .executeTakeFirstOrThrow()
   })
+  // A beat of its that is held open ends.
+  ctx.bus.publish(`worker:${workerId}`)
   const running = await countRunning(ctx.db.kysely, [workerId])
   return toWorker(row, running.get(workerId) ?? 0, now)
 }
@@ -172,7 +189,7 @@ export async function revokeWorker(ctx: Context, actor: Actor, workerId: string)
   tellOf(ctx, jobIds)
 }
 
-function toWorker(row: WorkerRow, running: number, now: number): Worker {
+export function toWorker(row: WorkerRow, running: number, now: number): Worker {
   const online = row.lastSeenAt !== null && row.lastSeenAt > now - workerAwayMs
   return {
     id: row.id,
@@ -185,6 +202,11 @@ function toWorker(row: WorkerRow, running: number, now: number): Worker {
     running,
     version: row.version,
     isolation: row.isolation === null ? null : JSON.parse(row.isolation),
+    pool: row.pool,
+    capabilities: row.capabilities === null ? null : JSON.parse(row.capabilities),
+    clockSkewMs: row.clockSkewMs,
+    refusing: row.refusing,
+    keyExpiresAt: isoTime(row.keyExpiresAt),
     enrolledAt: isoTime(row.enrolledAt),
     lastSeenAt: isoTime(row.lastSeenAt),
   }

@@ -1,4 +1,5 @@
 // A worker that signs any text: what the agent would never send must be refused for what it is, not for its signature.
+import type { Endpoint } from '@hivesync/contracts/endpoint.ts'
 import * as protocol from '@hivesync/contracts/worker-protocol.ts'
 import * as workers from '@hivesync/contracts/workers.ts'
 import { generateEncodedKeyPair, importPrivateKey } from '@hivesync/protocol/keys.ts'
@@ -6,7 +7,7 @@ import { signRequest } from '@hivesync/protocol/signature.ts'
 import type { Hive } from '../harness/hive.ts'
 
 export type SendSigned = (
-  method: 'POST' | 'GET',
+  method: Endpoint['method'],
   target: string,
   body: string,
 ) => Promise<Awaited<ReturnType<Hive['inject']>>>

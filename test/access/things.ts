@@ -1,5 +1,6 @@
 // One of everything that an operation can name, all of it Ada's.
 import * as jobs from '@hivesync/contracts/jobs.ts'
+import * as schedules from '@hivesync/contracts/schedules.ts'
 import * as teams from '@hivesync/contracts/teams.ts'
 import type { Hive, Person, TestWorker } from '../harness/hive.ts'
 import { addPasskey } from '../harness/proofs.ts'
@@ -13,6 +14,11 @@ export async function createThings(hive: Hive, ada: Person, worker: TestWorker):
   const projectId = await hive.project(ada)
   const body = { kind: 'compute' as const, input: { command: ['true'] } }
   const job = await hive.call(jobs.submitJob, { token, params: { projectId }, body })
+  const schedule = await hive.call(schedules.createSchedule, {
+    token,
+    params: { projectId },
+    body: { name: 'nightly', cron: '0 3 * * *', job: body },
+  })
   const team = await hive.call(teams.createTeam, { token, body: { name: 'bees' } })
   const params = { teamId: team.body.id }
   const invited = { email: 'invited@example.net', role: 'member' as const }
@@ -23,9 +29,15 @@ export async function createThings(hive: Hive, ada: Person, worker: TestWorker):
     .insertInto('externalIdentities')
     .values({ ...identity, createdAt: hive.clock.now() })
     .execute()
+  const { artifactId, bundleId } = await storeThings(hive, ada, { projectId, jobId: job.body.id })
   return {
+    artifactId,
+    bundleId,
     projectId,
     jobId: job.body.id,
+    scheduleId: schedule.body.id,
+    kind: 'compute',
+    name: 'compute',
     teamId: team.body.id,
     invitationId: invitation.body.id,
     externalIdentityId,
@@ -35,4 +47,21 @@ export async function createThings(hive: Hive, ada: Person, worker: TestWorker):
     factorId: (await addPasskey(hive, ada)).factorId,
     token: '1',
   }
+}
+
+/** An artifact and a bundle; what lies behind them is nothing that an operation refused may reach. */
+async function storeThings(hive: Hive, { teamId }: Person, { projectId, jobId }: { projectId: string; jobId: string }) {
+  const now = hive.clock.now()
+  const [artifactId, bundleId] = [hive.ctx.random.id(), hive.ctx.random.id()]
+  const stored = { projectId, teamId, bytes: 1, sha256: '0'.repeat(64), createdAt: now, expiresAt: now + 86_400_000 }
+  const db = hive.ctx.db.kysely
+  await db
+    .insertInto('artifacts')
+    .values({ ...stored, id: artifactId, jobId, token: 1, state: 'committed', path: 'out', objectKey: '0'.repeat(64) })
+    .execute()
+  await db
+    .insertInto('bundles')
+    .values({ ...stored, id: bundleId, objectKey: '1'.repeat(64), unpackedBytes: 1, entries: 1, createdByUser: null })
+    .execute()
+  return { artifactId, bundleId }
 }

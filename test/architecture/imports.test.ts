@@ -24,7 +24,8 @@ const arrows: Record<string, readonly string[]> = {
 /** Packages and built-in modules of workspaces that may have only these. */
 const onlyModules: Record<string, readonly string[]> = {
   contracts: ['typebox', 'typebox/value'],
-  protocol: ['node:crypto'],
+  // zlib: both ends unpack the same archives, and must refuse the same ones.
+  protocol: ['node:crypto', 'node:zlib'],
 }
 
 /** Files of server that stand above the nouns and may import any of them. */
@@ -38,7 +39,8 @@ const serverTop = [
 
 /** Modules with one home. */
 const moduleHomes: Record<string, readonly string[]> = {
-  'node:crypto': ['server/platform/crypto/', 'protocol/', 'worker/enrol/'],
+  'node:crypto': ['server/platform/crypto/', 'protocol/', 'worker/enrol/', 'cli/file-digest.ts'],
+  ws: ['server/platform/http/'],
   nodemailer: ['server/platform/mail/'],
   'openid-client': ['server/platform/net/'],
   '@simplewebauthn/server': ['server/platform/crypto/'],
@@ -132,7 +134,7 @@ test('a workspace imports only the workspaces below it', () => {
   )
 })
 
-test('contracts import only typebox, protocol only node:crypto', () => {
+test('contracts import only typebox, protocol only node:crypto and node:zlib', () => {
   const wrong = edges.filter(({ path, specifier, target }) => {
     const allowed = onlyModules[layerOf(path)]
     return allowed && target === undefined && !isTestFile(path) && !allowed.includes(specifier)

@@ -10,8 +10,9 @@ import * as projects from '@hivesync/contracts/projects.ts'
 import * as sessions from '@hivesync/contracts/sessions.ts'
 import type { Problem } from '@hivesync/contracts/values.ts'
 import * as protocol from '@hivesync/contracts/worker-protocol.ts'
+import type { WorkerReport } from '@hivesync/contracts/worker-report.ts'
 import * as workers from '@hivesync/contracts/workers.ts'
-import { generateEncodedKeyPair, importPrivateKey } from '@hivesync/protocol/keys.ts'
+import { generateEncodedKeyPair, importPrivateKey, type SignatureKey } from '@hivesync/protocol/keys.ts'
 import { signRequest } from '@hivesync/protocol/signature.ts'
 import type { FastifyInstance, InjectOptions, LightMyRequestResponse } from 'fastify'
 import { ensureSetupToken, setPasswordHasher } from '../../server/accounts/accounts.ts'
@@ -29,6 +30,7 @@ import { onEachDatabase } from '../../server/platform/db/test-databases.ts'
 import { createLogger } from '../../server/platform/logger.ts'
 import { createMailTransport } from '../../server/platform/mail/transport.ts'
 import { createRandom } from '../../server/platform/random.ts'
+import { openStore } from '../../server/platform/store/open-store.ts'
 import { closeIndexes } from '../../server/search/search.ts'
 import { mailTo, type ReceivedMail, readMails } from './mails.ts'
 import { createProofs, type Proofs } from './proofs.ts'
@@ -52,6 +54,8 @@ export interface CallOptions<E> {
   params?: ParamsOf<E>
   query?: Partial<QueryOf<E>>
   body?: BodyOf<E>
+  /** The body of an operation that takes bytes. */
+  content?: Uint8Array
   token?: string
   headers?: Record<string, string>
 }
@@ -67,6 +71,8 @@ export interface Person {
 
 export interface TestWorker {
   id: string
+  /** What it signs with. */
+  key: SignatureKey
   /** A request signed as the worker agent signs it. */
   call<const E extends Endpoint>(endpoint: E, options?: CallOptions<E>): Promise<Reply<E>>
   /** Takes up to `slots` jobs, or none. */
@@ -138,14 +144,16 @@ async function openHive(databaseUrl: string, options: OpenOptions = {}): Promise
     databaseUrl,
     ...options.config,
   }
+  const keyring = openKeyring([generateSecret()])
   const ctx: Context = {
     config,
     db,
     clock: options.clock ?? clock,
     random,
     log: createLogger({ write: (line) => void logged.push(line) }),
-    keyring: openKeyring([generateSecret()]),
+    keyring,
     bus: createBus(),
+    store: openStore(config.store, { clock: options.clock ?? clock, random, keyring }),
     mail: createMailTransport(config),
   }
   // The smallest cost that Argon2 has: the tests are about the rules around it.
@@ -178,10 +186,13 @@ function createHive(parts: {
   let setup: Promise<Person> | undefined
 
   const call: Hive['call'] = async (endpoint, options = {}) => {
+    const { content } = options
     const payload =
-      options.body === undefined
-        ? {}
-        : { payload: JSON.stringify(options.body), headers: { 'content-type': 'application/json' } }
+      content !== undefined
+        ? { payload: Buffer.from(content), headers: { 'content-type': 'application/octet-stream' } }
+        : options.body === undefined
+          ? {}
+          : { payload: JSON.stringify(options.body), headers: { 'content-type': 'application/json' } }
     const authorization = options.token === undefined ? {} : { authorization: `Bearer ${options.token}` }
     const reply = await app.inject({
       method: endpoint.method,
@@ -291,7 +302,7 @@ async function enrol(hive: Hive, options: Parameters<Hive['worker']>[0] = {}): P
     body: { enrolmentToken, name: 'drone', publicKey: pair.publicKey },
   })
   const key = importPrivateKey(pair)
-  const report: protocol.WorkerReport = {
+  const report: WorkerReport = {
     version: '0.1.0',
     labels,
     kinds,
@@ -300,7 +311,8 @@ async function enrol(hive: Hive, options: Parameters<Hive['worker']>[0] = {}): P
   }
 
   const call: TestWorker['call'] = async (endpoint, request = {}) => {
-    const body = Buffer.from(request.body === undefined ? '' : JSON.stringify(request.body))
+    const json = request.body === undefined ? '' : JSON.stringify(request.body)
+    const body = Buffer.from(request.content ?? Buffer.from(json))
     const target = targetOf(endpoint, request)
     const createdSeconds = Math.floor(hive.ctx.clock.now() / 1000)
     const signed = signRequest({
@@ -312,7 +324,8 @@ async function enrol(hive: Hive, options: Parameters<Hive['worker']>[0] = {}): P
       createdSeconds,
       nonce: hive.ctx.random.token(16),
     })
-    const type = body.length === 0 ? {} : { 'content-type': 'application/json' }
+    const mediaType = request.content === undefined ? 'application/json' : 'application/octet-stream'
+    const type = body.length === 0 ? {} : { 'content-type': mediaType }
     return toReply(
       await hive.app.inject({
         method: endpoint.method,
@@ -324,6 +337,7 @@ async function enrol(hive: Hive, options: Parameters<Hive['worker']>[0] = {}): P
   }
   return {
     id: identity.workerId,
+    key,
     call,
     async claim(freeSlots = 1, waitSeconds = 0) {
       const reply = await call(protocol.claimJobs, { body: { report, freeSlots, waitSeconds } })

@@ -20,6 +20,7 @@ import { onEachDatabase } from '../../server/platform/db/test-databases.ts'
 import { createLogger } from '../../server/platform/logger.ts'
 import { createMailTransport } from '../../server/platform/mail/transport.ts'
 import { createRandom } from '../../server/platform/random.ts'
+import { openStore } from '../../server/platform/store/open-store.ts'
 import { mailTo, type ReceivedMail, readMails } from './mails.ts'
 
 export const password = 'nine amber drones hum at noon'
@@ -109,14 +110,17 @@ async function openIdentities(url: string, options: IdentityOptions = {}): Promi
   }
   const db: Database = await openDatabase(url)
   const logLines: string[] = []
+  const random = createRandom(clock)
+  const keyring = openKeyring(secrets)
   const ctx: Context = {
     config,
     db,
     clock,
-    random: createRandom(clock),
+    random,
     log: createLogger({ write: (line) => void logLines.push(line) }),
-    keyring: openKeyring(secrets),
+    keyring,
     bus: createBus(),
+    store: openStore(config.store, { clock, random, keyring }),
     mail: createMailTransport(config),
   }
   const bearer = createBearerAuthenticator(ctx)

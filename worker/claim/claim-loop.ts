@@ -1,4 +1,5 @@
-import type { Claim, WorkerReport } from '@hivesync/contracts/worker-protocol.ts'
+import type { Claim } from '@hivesync/contracts/worker-protocol.ts'
+import type { WorkerReport } from '@hivesync/contracts/worker-report.ts'
 import { createBackoff } from '../backoff.ts'
 import type { Clock } from '../clock.ts'
 import type { Random } from '../enrol/random.ts'
@@ -8,6 +9,8 @@ import type { ServerClient } from '../report/server-client.ts'
 
 /** Below the 30 s the contract allows, and below the idle limits of common proxies (60 s). */
 const waitSeconds = 25
+/** While jobs are refused: so soon after the disk has room again they are taken. */
+const refusingWaitSeconds = 10
 /** An empty answer that came faster than this was no long poll: without a pause it would become a busy loop. */
 const shortestEmptyPollMs = 1_000
 
@@ -22,6 +25,8 @@ export interface ClaimLoopOptions {
   freeSlots: () => number
   /** Resolves when a slot may have become free, or when the signal aborts. */
   nextFreeSlot: (signal: AbortSignal) => Promise<void>
+  /** The server says that the key is due to be replaced; must not throw. Awaited before the next poll. */
+  onKeyDue?: () => Promise<void>
   /** Begins a job; must not throw. */
   onClaim: (claim: Claim) => void
   /** The first poll has succeeded: the worker is known, its clock is right, jobs can come. */
@@ -67,8 +72,9 @@ async function poll(
   const report = await options.report()
   const sentAtMs = clock.monotonicMs()
   // The first poll does not wait: it shows at once whether this worker is accepted.
-  const body = { report, freeSlots, waitSeconds: state.ready ? waitSeconds : 0 }
-  const { jobs, draining } = await client.claimJobs(body, { signal })
+  const patience = report.refusing === undefined ? waitSeconds : refusingWaitSeconds
+  const body = { report, freeSlots, waitSeconds: state.ready ? patience : 0 }
+  const { jobs, draining, rotateKey } = await client.claimJobs(body, { signal })
   if (state.away) log.info('server_back')
   state.away = false
   if (draining !== state.draining) log.info(draining ? 'drain_requested' : 'drain_lifted')
@@ -76,6 +82,7 @@ async function poll(
   // More than asked for would not fit into the sandbox's slots; what is not started goes back.
   if (jobs.length > freeSlots) log.error('too_many_jobs', { count: jobs.length, slots: freeSlots })
   for (const claim of jobs.slice(0, freeSlots)) options.onClaim(claim)
+  if (rotateKey) await options.onKeyDue?.()
   if (!state.ready) {
     state.ready = true
     options.onReady()

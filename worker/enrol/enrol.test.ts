@@ -1,15 +1,20 @@
 import assert from 'node:assert/strict'
-import { chmod, readFile, stat, writeFile } from 'node:fs/promises'
+import { chmod, mkdir, readFile, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
+import { generateEncodedKeyPair } from '@hivesync/protocol/keys.ts'
 import { systemClock } from '../clock.ts'
 import { createLogger } from '../logger.ts'
 import { createTransport } from '../report/http-transport.ts'
+import { createServerClient } from '../report/server-client.ts'
+import { createServerTime } from '../report/server-time.ts'
 import { type ContractServer, openContractServer } from '../test-support/contract-server.ts'
 import { makeTestFolder } from '../test-support/enrolled-client.ts'
 import { requireIdentity } from './enrol.ts'
-import { identityFolder, makeDataFolder, StartRefused } from './identity.ts'
+import { findIdentity, identityFolder, makeDataFolder, StartRefused } from './identity.ts'
+import { confirmMove } from './move.ts'
 import { systemRandom } from './random.ts'
+import { createKeyRing } from './rotate.ts'
 
 async function openServer(t: TestContext): Promise<ContractServer> {
   const server = await openContractServer()
@@ -17,16 +22,23 @@ async function openServer(t: TestContext): Promise<ContractServer> {
   return server
 }
 
-async function enrol(t: TestContext, server: ContractServer, dataDir: string, enrolmentToken: string | null) {
+async function enrol(
+  t: TestContext,
+  server: ContractServer,
+  dataDir: string,
+  enrolmentToken: string | null,
+  more: { enrolmentTokenFile?: string; movedFrom?: string } = {},
+  write: (line: string) => void = () => {},
+) {
   const transport = createTransport({ origin: server.origin, clock: systemClock })
   t.after(() => transport.close())
   await makeDataFolder(dataDir)
   return await requireIdentity({
-    config: { server: server.origin, dataDir, enrolmentToken, name: 'edge' },
+    config: { server: server.origin, dataDir, enrolmentToken, name: 'edge', ...more },
     transport,
     clock: systemClock,
     random: systemRandom,
-    log: createLogger(() => {}, systemClock.nowMs),
+    log: createLogger(write, systemClock.nowMs),
     signal: new AbortController().signal,
   })
 }
@@ -82,4 +94,48 @@ test('a server that is not there yet is waited for', async (t) => {
   const dataDir = join(await makeTestFolder(t), 'worker')
   assert.equal((await enrol(t, server, dataDir, server.enrolmentToken)).name, 'edge')
   assert.equal(server.requests.length, 3)
+})
+
+test('a token file is removed once it is used, and one that cannot be removed is explained', async (t) => {
+  const server = await openServer(t)
+  const folder = await makeTestFolder(t)
+  const enrolmentTokenFile = join(folder, 'token')
+  await writeFile(enrolmentTokenFile, server.enrolmentToken, { mode: 0o600 })
+  const first = join(folder, 'first')
+  await enrol(t, server, first, server.enrolmentToken, { enrolmentTokenFile })
+  await assert.rejects(stat(enrolmentTokenFile), { code: 'ENOENT' })
+  server.workers.clear()
+  const lines: string[] = []
+  // A folder in its place cannot be removed like a file, not even by root.
+  await mkdir(enrolmentTokenFile)
+  await enrol(t, server, join(folder, 'second'), server.enrolmentToken, { enrolmentTokenFile }, (line) =>
+    lines.push(line),
+  )
+  assert.ok(lines.some((line) => line.includes('token_file_kept')))
+})
+
+test('a server at a new address is believed once it shows that it knows this worker', async (t) => {
+  const [server, other] = [await openServer(t), await openServer(t)]
+  const dataDir = join(await makeTestFolder(t), 'worker')
+  const identity = await enrol(t, server, dataDir, server.enrolmentToken)
+  await assert.rejects(enrol(t, other, dataDir, null), (error) => {
+    return error instanceof StartRefused && error.message.includes(`HIVESYNC_WORKER_MOVED_FROM=${server.origin}`)
+  })
+  const log = createLogger(() => {}, systemClock.nowMs)
+  const transport = createTransport({ origin: other.origin, clock: systemClock })
+  t.after(() => transport.close())
+  const time = createServerTime({ clock: systemClock, log })
+  const signing = { transport, identity: createKeyRing(identity), clock: systemClock, time, random: systemRandom }
+  const client = createServerClient({ ...signing, onCutOff: () => {} })
+  const config = { server: other.origin, dataDir }
+  const signal = new AbortController().signal
+  const move = () => confirmMove({ identity, config, client, clock: systemClock, random: systemRandom, log, signal })
+  await assert.rejects(move(), (error) => error instanceof StartRefused && error.message.includes('does not know'))
+  assert.equal((await findIdentity(dataDir, server.origin))?.server, server.origin)
+  other.workers.set(identity.workerId, { publicKey: generateEncodedKeyPair().publicKey, name: 'edge' })
+  await assert.rejects(move(), StartRefused, 'one that knows the id and another key')
+  other.workers.set(identity.workerId, { publicKey: identity.keys.publicKey, name: 'edge' })
+  assert.equal((await move()).server, other.origin)
+  assert.equal((await findIdentity(dataDir, other.origin))?.workerId, identity.workerId)
+  await assert.rejects(findIdentity(dataDir, server.origin), StartRefused)
 })

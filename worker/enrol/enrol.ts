@@ -1,9 +1,12 @@
+import { rm } from 'node:fs/promises'
 import { generateEncodedKeyPair } from '@hivesync/protocol/keys.ts'
 import type { Clock } from '../clock.ts'
+import type { WorkerConfig } from '../config.ts'
 import type { Logger } from '../logger.ts'
 import type { Transport } from '../report/http-transport.ts'
 import { persist } from '../report/persistence.ts'
-import { CallRefused, enrolWorker } from '../report/server-client.ts'
+import { enrolWorker } from '../report/server-client.ts'
+import { CallRefused } from '../report/signed-call.ts'
 import { findIdentity, type Identity, StartRefused, storeIdentity } from './identity.ts'
 import type { Random } from './random.ts'
 
@@ -12,7 +15,8 @@ import type { Random } from './random.ts'
  * server that is away. Throws StartRefused when there is neither identity nor token, or the server refuses the token.
  */
 export async function requireIdentity(options: {
-  config: { server: string; dataDir: string; enrolmentToken: string | null; name: string }
+  config: Pick<WorkerConfig, 'server' | 'dataDir' | 'enrolmentToken' | 'name'> &
+    Partial<Pick<WorkerConfig, 'enrolmentTokenFile' | 'movedFrom'>>
   transport: Transport
   clock: Clock
   random: Random
@@ -20,7 +24,7 @@ export async function requireIdentity(options: {
   signal: AbortSignal
 }): Promise<Identity> {
   const { config, transport, log } = options
-  const stored = await findIdentity(config.dataDir, config.server)
+  const stored = await findIdentity(config.dataDir, config.server, config.movedFrom)
   if (stored !== undefined) return stored
   const { enrolmentToken, name } = config
   if (enrolmentToken === null) {
@@ -38,11 +42,22 @@ export async function requireIdentity(options: {
     const identity = { server: config.server, workerId: enrolled.workerId, name: enrolled.name, keys }
     await storeIdentity(config.dataDir, identity)
     log.info('worker_enrolled', { workerId: identity.workerId, name: identity.name, server: identity.server })
+    if (config.enrolmentTokenFile) await removeUsed(config.enrolmentTokenFile, log)
     return identity
   } catch (error) {
     if (!(error instanceof CallRefused)) throw error
     const what =
       error.code === 'invalid_enrolment_token' ? 'The enrolment token is wrong, used or expired' : error.message
     throw new StartRefused(`${what}: make a new one with \`hivesync worker enrol\``)
+  }
+}
+
+/** The token has done its work. Where the file cannot be removed, as a secret mounted into a container, it is worthless from now on. */
+async function removeUsed(path: string, log: Logger): Promise<void> {
+  try {
+    await rm(path)
+  } catch (error) {
+    const reason = error instanceof Error && 'code' in error ? String(error.code) : 'unknown'
+    log.info('token_file_kept', { reason, detail: 'the enrolment token in it is used and opens nothing any more' })
   }
 }

@@ -10,6 +10,8 @@ export interface Identity {
   workerId: string
   name: string
   keys: EncodedKeyPair
+  /** To take the place of `keys`; the server may know them already (see rotate.ts). */
+  nextKeys?: EncodedKeyPair
 }
 
 /** The worker must not start as things are; the message says what to do. */
@@ -45,10 +47,15 @@ export async function makeDataFolder(dataDir: string): Promise<string[]> {
 }
 
 /**
- * The stored identity, undefined before enrolment. Throws StartRefused when it belongs to another server, cannot be
- * understood, or could have been read by others on this machine (the private key would no longer be private).
+ * The stored identity, undefined before enrolment. Throws StartRefused when it belongs to another server (and none that is
+ * said to have moved here), cannot be understood, or could have been read by others on this machine (the private key would
+ * no longer be private).
  */
-export async function findIdentity(dataDir: string, server: string): Promise<Identity | undefined> {
+export async function findIdentity(
+  dataDir: string,
+  server: string,
+  movedFrom: string | null = null,
+): Promise<Identity | undefined> {
   const path = join(identityFolder(dataDir), 'identity.json')
   let text: string
   try {
@@ -65,9 +72,9 @@ export async function findIdentity(dataDir: string, server: string): Promise<Ide
   const identity = parseIdentity(text)
   if (identity === undefined) throw new StartRefused(`${path} is damaged: remove it and enrol this worker anew`)
   // Signing for another server would let that one use this worker's requests, and the other way round.
-  if (identity.server !== server) {
+  if (identity.server !== server && identity.server !== movedFrom) {
     throw new StartRefused(
-      `This data folder belongs to a worker of ${identity.server}, not of ${server}: set HIVESYNC_WORKER_DATA to another folder, or remove ${path} to enrol anew`,
+      `This data folder belongs to a worker of ${identity.server}, not of ${server}. If that is the same server at a new address, start once with HIVESYNC_WORKER_MOVED_FROM=${identity.server}; if it is another server, set HIVESYNC_WORKER_DATA to another folder`,
     )
   }
   return identity
@@ -80,15 +87,21 @@ export async function storeIdentity(dataDir: string, identity: Identity): Promis
 
 function parseIdentity(text: string): Identity | undefined {
   try {
-    const { server, workerId, name, keys } = JSON.parse(text) as Partial<Record<string, unknown>>
+    const { server, workerId, name, keys, nextKeys } = JSON.parse(text) as Partial<Record<string, unknown>>
     if (typeof server !== 'string' || typeof workerId !== 'string' || typeof name !== 'string') return undefined
-    const { publicKey, privateKey } = (keys ?? {}) as Partial<Record<string, unknown>>
-    if (typeof publicKey !== 'string' || typeof privateKey !== 'string' || !idPattern.test(workerId)) return undefined
-    importPrivateKey({ publicKey, privateKey })
-    return { server, workerId, name, keys: { publicKey, privateKey } }
+    if (!idPattern.test(workerId)) return undefined
+    const identity = { server, workerId, name, keys: readKeys(keys) }
+    return nextKeys === undefined ? identity : { ...identity, nextKeys: readKeys(nextKeys) }
   } catch (error) {
     // JSON.parse, and the key import for halves that do not fit.
     if (error instanceof SyntaxError || error instanceof RangeError || error instanceof TypeError) return undefined
     throw error
   }
+}
+
+function readKeys(value: unknown): EncodedKeyPair {
+  const { publicKey, privateKey } = (value ?? {}) as Partial<Record<string, unknown>>
+  if (typeof publicKey !== 'string' || typeof privateKey !== 'string') throw new TypeError('no keys')
+  importPrivateKey({ publicKey, privateKey })
+  return { publicKey, privateKey }
 }

@@ -3,7 +3,7 @@ import { networkInterfaces } from 'node:os'
 import { addressScope, findCanonicalAddress } from './address-guard.ts'
 import { hostAndPort } from './repository-policy.ts'
 
-/** A host the sandbox may reach; port 443 unless named. Host as a URL parser writes it: lower case, IPv6 without brackets. */
+/** A host the sandbox may reach; port 443 unless named. Host as a URL parser writes it: lower case, IPv6 without brackets; or `*.` and a name, for all below it. */
 export interface EgressDestination {
   host: string
   port?: number
@@ -26,13 +26,13 @@ export type EgressVerdict =
  * (multi-answer DNS); the caller connects to the returned addresses and never resolves again (DNS rebinding).
  */
 export async function decideEgress(authority: string, policy: EgressPolicy): Promise<EgressVerdict> {
-  const target = parseAuthority(authority)
-  if (!target) return { allowed: false, host: '', port: 0, address: null, reason: 'malformed' }
-  const { host, port } = target
+  const { host, port } = destinationOf(authority)
+  if (port === 0) return { allowed: false, host, port, address: null, reason: 'malformed' }
   const refuse = (reason: string, address: string | null = null): EgressVerdict => {
     return { allowed: false, host, port, address, reason }
   }
-  if (!policy.allow.some((entry) => entry.host === host && (entry.port ?? 443) === port)) return refuse('not_listed')
+  if (!policy.allow.some((entry) => isHostLike(host, entry.host) && (entry.port ?? 443) === port))
+    return refuse('not_listed')
   const isLiteral = addressScope(host) !== 'invalid'
   let addresses: readonly string[]
   try {
@@ -52,13 +52,22 @@ export async function decideEgress(authority: string, policy: EgressPolicy): Pro
   return { allowed: true, host, port, addresses }
 }
 
-/** Reads `host:port` the way a URL parser does, so that every notation of an address is judged as the address it means. */
-function parseAuthority(authority: string): { host: string; port: number } | undefined {
-  if (!/^(\[[0-9a-fA-F:.]{2,45}\]|[A-Za-z0-9._-]{1,253}):[0-9]{1,5}$/.test(authority)) return undefined
+/**
+ * Reads `host:port` the way a URL parser does, so that every notation of an address is judged as the address it means; port 0 and no host
+ * where it cannot be read.
+ */
+export function destinationOf(authority: string): { host: string; port: number } {
+  const nowhere = { host: '', port: 0 }
+  if (!/^(\[[0-9a-fA-F:.]{2,45}\]|[A-Za-z0-9._-]{1,253}):[0-9]{1,5}$/.test(authority)) return nowhere
   const url = URL.parse(`http://${authority}/`)
   const port = Number(authority.slice(authority.lastIndexOf(':') + 1))
-  if (!url || port < 1 || port > 65535) return undefined
+  if (!url || port < 1 || port > 65535) return nowhere
   return { host: url.hostname.replace(/^\[|\]$/g, '').replace(/\.$/, ''), port }
+}
+
+/** Whether a name is the one that is allowed, or below it where that begins with `*.`. */
+export function isHostLike(host: string, pattern: string): boolean {
+  return pattern.startsWith('*.') ? host.endsWith(pattern.slice(1)) && host.length >= pattern.length : host === pattern
 }
 
 async function resolveName(host: string): Promise<string[]> {

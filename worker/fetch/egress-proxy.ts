@@ -5,7 +5,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type Duplex, Transform } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
-import { decideEgress, type EgressPolicy } from './egress-decision.ts'
+import { decideEgress, destinationOf, type EgressPolicy } from './egress-decision.ts'
+import { createTlsGate } from './tls-gate.ts'
 
 export interface EgressLimits {
   /** All tunnels of this proxy together, from the servers to the sandbox. */
@@ -41,7 +42,9 @@ export interface EgressDecision {
 
 export interface EgressProxyOptions extends EgressPolicy {
   limits: EgressLimits
-  /** Called for each request, and again when an allowed tunnel is cut (`bytes_down`, `bytes_up`, `idle`, `tunnel_time`). */
+  /** Refuses tunnels that carry anything but TLS. Where TLS is seen its server name must be the tunnel's host in any case. */
+  requireTls?: boolean
+  /** Called for each request, and again when an allowed tunnel is cut (`bytes_down`, `bytes_up`, `idle`, `tunnel_time`, or by the TLS gate). */
   onDecision: (decision: EgressDecision) => void
   /** Where the socket's own folder is made; short, because a socket's path has at most 107 bytes (unix(7)). */
   parentFolder?: string
@@ -133,7 +136,7 @@ async function serveTunnel(authority: string, client: Duplex, head: Buffer, tunn
   try {
     const verdict = await withinTime(decideEgress(authority, options), options.limits.connectMs)
     if (verdict === 'late') {
-      options.onDecision({ host: authority, port: 0, address: null, allowed: false, reason: 'resolve_time' })
+      options.onDecision({ ...destinationOf(authority), address: null, allowed: false, reason: 'resolve_time' })
       return answer(client, '504 Gateway Timeout')
     }
     if (!verdict.allowed) {
@@ -151,7 +154,7 @@ async function serveTunnel(authority: string, client: Duplex, head: Buffer, tunn
     }
     const decision = { host, port, address: reached.address, allowed: true, reason: 'allowed' }
     options.onDecision(decision)
-    await relay(client, head, reached.socket, tunnels, (reason) => {
+    await relay(client, head, { socket: reached.socket, host }, tunnels, (reason) => {
       options.onDecision({ ...decision, allowed: false, reason })
     })
   } finally {
@@ -163,11 +166,11 @@ async function serveTunnel(authority: string, client: Duplex, head: Buffer, tunn
 async function relay(
   client: Duplex,
   head: Buffer,
-  upstream: Socket,
+  { socket: upstream, host }: { socket: Socket; host: string },
   tunnels: Tunnels,
   onCut: (reason: string) => void,
 ): Promise<void> {
-  const { limits } = tunnels.options
+  const { limits, requireTls = false } = tunnels.options
   let isCut = false
   const end = (reason: string) => {
     if (!isCut) onCut(reason)
@@ -181,7 +184,12 @@ async function relay(
   if (head.length > 0) client.unshift(head)
   try {
     await Promise.all([
-      pipeline(client, meter(tunnels.bytes, 'up', limits.maxBytesUp, end), upstream),
+      pipeline(
+        client,
+        createTlsGate({ host, requireTls, refuse: end }),
+        meter(tunnels.bytes, 'up', limits.maxBytesUp, end),
+        upstream,
+      ),
       pipeline(upstream, meter(tunnels.bytes, 'down', limits.maxBytesDown, end), client),
     ])
   } catch {

@@ -1,11 +1,22 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import type { KillReason, SandboxResult } from '../sandbox/spec.ts'
+import { LIMITS } from '../sandbox/testing.ts'
 import type { FetchFailureCode } from './fetch-failed.ts'
 import { explainGitFailure, findProxyRefusal } from './git-failure.ts'
 
 function ended(killed: KillReason | null = null): SandboxResult {
-  const receipt = { layers: [], wallMs: 1, cpuMs: 1, peakMemoryBytes: 1, outputBytes: 1, archiveBytes: 0, killed }
+  const receipt = {
+    layers: [],
+    limits: LIMITS,
+    peakPids: 1,
+    wallMs: 1,
+    cpuMs: 1,
+    peakMemoryBytes: 1,
+    outputBytes: 1,
+    archiveBytes: 0,
+    killed,
+  }
   return { exitCode: killed ? null : 128, signal: null, receipt }
 }
 

@@ -116,6 +116,7 @@ async function openProxy(
   return await openEgressProxy({
     allow: [{ host: repository.host, port: repository.port }],
     privateHosts: settings.privateHosts,
+    requireTls: true,
     onDecision,
     ...(resolve && { resolve }),
     limits: {

@@ -41,6 +41,14 @@ export function hostAndPort(host: string, port: number): string {
   return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`
 }
 
+/** Reads `host` or `host:port` as a worker's configuration has them; port 443 unless named. */
+export function readHostAndPort(text: string): { host: string; port: number } {
+  const [, host = text, port] = /^(.*):([0-9]+)$/.exec(text) ?? []
+  // An address without brackets has colons of its own.
+  if (host.includes(':') && !host.startsWith('[')) return { host: text, port: 443 }
+  return { host: host.replace(/^\[|\]$/g, ''), port: port === undefined ? 443 : Number(port) }
+}
+
 /** Symlinks are resolved on both sides before comparing, so neither `..` nor a link placed under a prefix leads out of it. */
 async function judgeLocalPath(path: string, prefixes: readonly string[]): Promise<string> {
   const real = await findRealPath(path)

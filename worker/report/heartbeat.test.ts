@@ -65,6 +65,76 @@ test('each lease gets its own verdict', async (t) => {
   )
 })
 
+test('a cancel reaches a held beat at once: no time passes between', async (t) => {
+  const { server, clock, hold } = await openBeating(t)
+  server.holdsBeats = true
+  const { made, lease } = hold()
+  await clock.advance(1000)
+  await server.until(() => server.requests.length === 1)
+  assert.equal(server.requests[0]?.body.waitSeconds, 12, 'a quarter of the time until the fence')
+  const stopped = new Promise((end) => lease.signal.addEventListener('abort', end))
+  server.tell(made, 'cancel')
+  await stopped
+  assert.equal(lease.stopReason, 'canceled')
+  await server.until(() => server.requests.length === 2)
+})
+
+test('a job that begins while a beat is held joins within a second, by one beat for all', async (t) => {
+  const { server, clock, hold } = await openBeating(t)
+  server.holdsBeats = true
+  hold()
+  await clock.advance(1000)
+  await server.until(() => server.requests.length === 1)
+  hold()
+  const { made, lease } = hold()
+  await clock.advance(1000)
+  await server.until(() => server.requests.length === 2)
+  assert.deepEqual(server.requests[1]?.body.leases, [1, 2, 3])
+  const stopped = new Promise((end) => lease.signal.addEventListener('abort', end))
+  server.tell(made, 'cancel')
+  await stopped
+})
+
+test('a held beat that is lost leaves time to ask again before the fence, and the next is not held', async (t) => {
+  const { server, clock, hold } = await openBeating(t)
+  server.holdsBeats = true
+  const { lease } = hold()
+  await clock.advance(1000)
+  await server.until(() => server.requests.length === 1)
+  server.intercept = () => 'hang up'
+  await clock.advance(11_000)
+  server.intercept = undefined
+  server.tell(server.leases.get(1) as never, 'ok')
+  await server.until(() => server.requests.length === 2)
+  assert.equal(lease.stopReason, undefined)
+})
+
+test('jobs that end within a second cost no beat', async (t) => {
+  const { server, clock, hold } = await openBeating(t)
+  for (let job = 0; job < 20; job += 1) {
+    const { lease } = hold()
+    await clock.advance(900)
+    lease.release()
+    await clock.advance(100)
+  }
+  assert.equal(server.requests.length, 0)
+})
+
+test('a server that answers at once with nothing new is not asked again at once', async (t) => {
+  const { server, clock, hold } = await openBeating(t)
+  server.intercept = () => ({
+    status: 200,
+    body: { leases: [{ token: 1, verdict: 'ok' }], draining: false, nextSeconds: 0 },
+  })
+  hold()
+  await clock.advance(1000)
+  await server.until(() => server.requests.length === 1)
+  await clock.advance(900)
+  assert.equal(server.requests.length, 1)
+  await clock.advance(200)
+  await server.until(() => server.requests.length === 2)
+})
+
 test('a heartbeat that fails is repeated soon, and one the server never answers ends in the fence', async (t) => {
   const { server, clock, hold } = await openBeating(t)
   const { lease } = hold()

@@ -1,5 +1,12 @@
-import { Agent as HttpAgent, request as httpRequest, type IncomingMessage, type RequestOptions } from 'node:http'
+import {
+  type ClientRequest,
+  Agent as HttpAgent,
+  request as httpRequest,
+  type IncomingMessage,
+  type RequestOptions,
+} from 'node:http'
 import { Agent as HttpsAgent, request as httpsRequest } from 'node:https'
+import type { Readable } from 'node:stream'
 import { rootCertificates } from 'node:tls'
 import type { Clock } from '../clock.ts'
 
@@ -11,15 +18,23 @@ export class ServerAway extends Error {
   }
 }
 
+/** A body that is read while it is sent. */
+export interface WireContent {
+  bytes: number
+  open(): Readable
+}
+
 export interface WireRequest {
-  method: 'POST'
+  method: 'POST' | 'PUT' | 'GET'
   /** Path and query. */
   target: string
   headers: Readonly<Record<string, string>>
-  body: Buffer
+  body: Buffer | WireContent
   /** For the whole exchange, so that a trickling answer cannot hold it open. */
   timeoutMs: number
   maxReplyBytes: number
+  /** Takes the body of a reply 200 as it comes, instead of having it collected. */
+  receive?: ((content: AsyncIterable<Buffer>) => Promise<void>) | undefined
   signal?: AbortSignal | undefined
 }
 
@@ -70,7 +85,7 @@ export function createTransport(options: { origin: string; ca?: string | undefin
     return new Promise((resolve, reject) => {
       const headers = {
         ...request.headers,
-        'content-length': String(request.body.length),
+        'content-length': String(Buffer.isBuffer(request.body) ? request.body.length : request.body.bytes),
         'accept-encoding': 'identity',
       }
       const outgoing = open(request.target, { method: request.method, agent, headers, maxHeaderSize })
@@ -83,30 +98,53 @@ export function createTransport(options: { origin: string; ca?: string | undefin
       signal.addEventListener('abort', abort)
       outgoing.once('error', (error) => fail(new ServerAway(codeOf(error), error)))
       outgoing.once('response', (incoming) => {
-        collect(incoming, request.maxReplyBytes).then((body) => {
+        const { receive, maxReplyBytes } = request
+        const isWanted = receive !== undefined && incoming.statusCode === 200
+        const taken = isWanted ? receive(readBody(incoming)).then(() => empty) : collect(incoming, maxReplyBytes)
+        taken.then((body) => {
           signal.removeEventListener('abort', abort)
+          // Refused before it was sent whole: the rest is for nobody.
+          if (!outgoing.writableFinished) outgoing.destroy()
           resolve({ status: incoming.statusCode ?? 0, headers: incoming.headers, body })
         }, fail)
       })
-      outgoing.end(request.body)
+      sendBody(outgoing, request.body, fail)
     })
   }
 
   return { send, close: () => agent.destroy() }
 }
 
+function sendBody(outgoing: ClientRequest, body: WireRequest['body'], fail: (error: unknown) => void): void {
+  if (Buffer.isBuffer(body)) {
+    outgoing.end(body)
+    return
+  }
+  const source = body.open()
+  // What this machine cannot read is no fault of the server's.
+  source.once('error', fail)
+  outgoing.once('close', () => source.destroy())
+  source.pipe(outgoing)
+}
+
+const empty = Buffer.alloc(0)
+
+async function* readBody(incoming: IncomingMessage): AsyncGenerator<Buffer> {
+  try {
+    yield* incoming as AsyncIterable<Buffer>
+  } catch (error) {
+    throw new ServerAway(codeOf(error), error)
+  }
+}
+
 /** A whole reply body; a server cannot fill the worker's memory with a longer one. */
 async function collect(incoming: IncomingMessage, maxBytes: number): Promise<Buffer> {
   const chunks: Buffer[] = []
   let length = 0
-  try {
-    for await (const chunk of incoming as AsyncIterable<Buffer>) {
-      length += chunk.length
-      if (length > maxBytes) throw new ServerAway(`the answer is longer than ${maxBytes} bytes`)
-      chunks.push(chunk)
-    }
-  } catch (error) {
-    throw error instanceof ServerAway ? error : new ServerAway(codeOf(error), error)
+  for await (const chunk of readBody(incoming)) {
+    length += chunk.length
+    if (length > maxBytes) throw new ServerAway(`the answer is longer than ${maxBytes} bytes`)
+    chunks.push(chunk)
   }
   return Buffer.concat(chunks)
 }

@@ -6,12 +6,17 @@ import { openEnrolled } from '../test-support/enrolled-client.ts'
 import { openJobLog } from './job-log.ts'
 import { createLeases } from './leases.ts'
 import { sendLogBatch } from './log-delivery.ts'
+import { createRedactor } from './redactor.ts'
 
-async function openLog(t: TestContext, maxHeldBytes?: number) {
+async function openLog(
+  t: TestContext,
+  { maxHeldBytes, secrets = {} }: { maxHeldBytes?: number; secrets?: Record<string, string> } = {},
+) {
   const { server, client, log, logged } = await openEnrolled(t)
   const made = server.submit('compute', { command: ['true'] })
   const lease = createLeases({ clock: systemClock, log }).hold(made.claim)
-  const options = { client, lease, clock: systemClock, random: systemRandom, log }
+  const redactor = createRedactor({ secrets })
+  const options = { client, lease, clock: systemClock, random: systemRandom, log, redactor }
   const jobLog = openJobLog({ ...options, ...(maxHeldBytes && { maxHeldBytes }) })
   t.after(() => jobLog.close())
   /** Ends the log as a job's end does: what is left is sent, at least once. */
@@ -36,18 +41,59 @@ test('both streams arrive in the order they were written, numbered without a gap
   )
 })
 
-test('what a full memory cannot take is dropped, and the log says where and how much', async (t) => {
-  const { server, made, jobLog, finish } = await openLog(t, 10_000)
+test('what a full memory cannot take is dropped, and the log says where and how much of which stream', async (t) => {
+  const { server, made, jobLog, finish } = await openLog(t, { maxHeldBytes: 10_000 })
   server.intercept = () => ({ status: 503 })
-  jobLog.write('stdout', Buffer.from('a'.repeat(9000)))
+  jobLog.write('stdout', Buffer.from('q'.repeat(9000)))
   jobLog.write('stdout', Buffer.from('b'.repeat(5000)))
   jobLog.write('stderr', Buffer.from('c'.repeat(700)))
   await server.until(() => server.requests.length > 1)
   jobLog.write('stdout', Buffer.from('d'))
   server.intercept = undefined
   await finish()
-  assert.equal(server.text(made, 'stdout'), 'a'.repeat(9000))
-  assert.match(server.text(made, 'system'), /^.hivesync. 5701 bytes of output are missing here: [^\n]*\n$/)
+  assert.deepEqual(
+    made.log.map(({ stream, text, startByte, endByte }) => [stream, text.slice(0, 1), startByte, endByte]),
+    [
+      ['stdout', 'q', 0, 9000],
+      ['stdout', '', 9000, 14_001],
+      ['stderr', '', 0, 700],
+    ],
+  )
+})
+
+test('each chunk begins where the last of its stream ended, however output is cut, cut out and mixed', async (t) => {
+  const { server, made, jobLog, finish } = await openLog(t, { secrets: { A: 'sesame-open' } })
+  for (let round = 0; round < 40; round++) {
+    jobLog.write('stdout', Buffer.from('é sesame-'))
+    jobLog.write('stderr', Buffer.from([0xc3]))
+    jobLog.write('stdout', Buffer.from('open \0 '.repeat(200)))
+    if (round === 20) await server.until(() => made.log.length > 0)
+  }
+  jobLog.note('sesame-open')
+  await finish()
+  const ends = { stdout: 0, stderr: 0, system: 0 }
+  for (const { stream, startByte, endByte, text } of made.log) {
+    if (stream === 'system') assert.deepEqual([startByte, endByte], [undefined, undefined])
+    else assert.equal(startByte, ends[stream])
+    ends[stream] = endByte ?? 0
+    assert.ok(text !== '')
+  }
+  assert.deepEqual(ends, { stdout: 40 * (10 + 7 * 200), stderr: 40, system: 0 })
+  assert.equal(server.text(made, 'system'), '[hivesync] [redacted]\n')
+})
+
+test('a secret is in nothing that leaves the machine, whichever stream interrupts it, live or at the end', async (t) => {
+  const { server, made, jobLog, finish } = await openLog(t, { secrets: { A: 'sesame-open' } })
+  jobLog.write('stdout', Buffer.from('1 sesa'))
+  jobLog.write('stderr', Buffer.from('2 sesame-'))
+  await server.until(() => server.text(made, 'stderr') === '2 ')
+  jobLog.write('stdout', Buffer.from('me-open\n'))
+  jobLog.write('stderr', Buffer.from('op'))
+  await server.until(() => server.text(made, 'stdout').endsWith('\n'))
+  jobLog.write('stderr', Buffer.from('en'))
+  await finish()
+  assert.deepEqual([server.text(made, 'stdout'), server.text(made, 'stderr')], ['1 [redacted]\n', '2 [redacted]'])
+  assert.ok(!JSON.stringify(server.requests).includes('sesa'))
 })
 
 test('what was not acknowledged when the job ends is handed over and stored once', async (t) => {
@@ -65,9 +111,9 @@ test('what was not acknowledged when the job ends is handed over and stored once
 test('a log the server has cut off is not sent any further', async (t) => {
   const { server, jobLog, logged } = await openLog(t)
   server.intercept = () => ({ status: 200, body: { nextSeq: 0, truncated: true } })
-  jobLog.write('stdout', Buffer.from('x'))
+  jobLog.write('stdout', Buffer.from('first\n'))
   await logged('log_truncated')
-  jobLog.write('stdout', Buffer.from('y'))
+  jobLog.write('stdout', Buffer.from('second\n'))
   assert.deepEqual(await jobLog.close(), [])
   assert.equal(server.requests.length, 1)
 })
@@ -76,7 +122,7 @@ test('a log that is refused because the lease is lost stops the job', async (t) 
   const { made, lease, jobLog } = await openLog(t)
   made.verdict = 'lost'
   const stopped = new Promise((resolve) => lease.signal.addEventListener('abort', resolve))
-  jobLog.write('stdout', Buffer.from('x'))
+  jobLog.write('stdout', Buffer.from('first\n'))
   await stopped
   assert.equal(lease.stopReason, 'lost')
 })

@@ -7,6 +7,7 @@ import type { Logger } from '../logger.ts'
 import type { Lease } from './leases.ts'
 import { sendLogBatch } from './log-delivery.ts'
 import { isLeaseLost, isPassing, pauseAfter } from './persistence.ts'
+import type { Redactor } from './redactor.ts'
 import type { ServerClient } from './server-client.ts'
 
 /** Live enough for a person watching; a job printing line by line costs four requests a second. */
@@ -20,7 +21,7 @@ const mergeBelowBytes = 16 * 1024
 const chunkOverheadBytes = 128
 
 export interface JobLog {
-  /** Takes output as it comes; never blocks. What does not fit into memory is dropped, and the log says how much. */
+  /** Takes output as it comes; never blocks. What does not fit into memory is dropped, and the log says where and how much. */
   write(stream: 'stdout' | 'stderr', bytes: Buffer): void
   /** A line of the worker's own. */
   note(text: string): void
@@ -28,28 +29,36 @@ export interface JobLog {
   close(): Promise<LogChunk[]>
 }
 
-/** Sends the output of one attempt while it runs, in order of arrival over both streams, numbered without a gap. */
+const printed = ['stdout', 'stderr'] as const
+
+/**
+ * Sends the output of one attempt while it runs, in order of arrival over both streams, numbered without a gap. Secrets are cut out of each stream before
+ * anything of it leaves this machine or reaches its disk; of the end of a stream that could still become one, only that waits.
+ */
 export function openJobLog(options: {
   client: ServerClient
   lease: Lease
   clock: Clock
   random: Random
   log: Logger
+  redactor: Redactor
   maxHeldBytes?: number
 }): JobLog {
-  const { client, lease, clock, log } = options
+  const { client, lease, clock, log, redactor } = options
   const { token, jobId } = lease.claim
   const capacity = options.maxHeldBytes ?? maxHeldBytes
   const closing = new AbortController()
   const backoff = createBackoff(options.random.fraction)
-  let waiting: { stream: LogStream; at: number; parts: Buffer[]; bytes: number }[] = []
+  /** `dropped`: so many bytes are missing before these. */
+  let waiting: { stream: LogStream; at: number; parts: Buffer[]; bytes: number; dropped: number }[] = []
   let chunks: LogChunk[] = []
   let heldBytes = 0
-  let droppedBytes = 0
+  const dropped = { stdout: 0, stderr: 0 }
   let truncated = false
   let arrived = Promise.withResolvers<void>()
   let at = 0
   const splitter = createLogSplitter({ nowMs: () => at })
+  const redacted = { stdout: redactor.open(), stderr: redactor.open() }
 
   function push(stream: LogStream, bytes: Buffer): void {
     const last = waiting.at(-1)
@@ -57,7 +66,7 @@ export function openJobLog(options: {
       last.parts.push(bytes)
       last.bytes += bytes.length
     } else {
-      waiting.push({ stream, at: clock.nowMs(), parts: [bytes], bytes: bytes.length })
+      waiting.push({ stream, at: clock.nowMs(), parts: [bytes], bytes: bytes.length, dropped: 0 })
       heldBytes += chunkOverheadBytes
     }
     heldBytes += bytes.length
@@ -65,20 +74,35 @@ export function openJobLog(options: {
   }
 
   function tellDropped(): void {
-    if (droppedBytes === 0) return
-    const said = `[hivesync] ${droppedBytes} bytes of output are missing here: they came faster than the log could be sent\n`
-    droppedBytes = 0
-    push('system', Buffer.from(said))
+    for (const stream of printed) {
+      if (dropped[stream] === 0) continue
+      waiting.push({ stream, at: clock.nowMs(), parts: [], bytes: 0, dropped: dropped[stream] })
+      heldBytes += chunkOverheadBytes
+      dropped[stream] = 0
+      arrived.resolve()
+    }
   }
 
   /** Cuts what waits into numbered chunks; only here numbers are given, so dropped output leaves none missing. */
   function frame(): void {
     for (const entry of waiting) {
       at = entry.at
-      chunks.push(...splitter.push(entry.stream, Buffer.concat(entry.parts)))
+      chunks.push(...cut(entry.stream, Buffer.concat(entry.parts), entry.dropped))
     }
     waiting = []
     heldBytes = chunkBytes(chunks)
+  }
+
+  function cut(stream: LogStream, bytes: Buffer, missing: number): LogChunk[] {
+    if (stream === 'system') return splitter.push(stream, bytes)
+    const cuts: LogChunk[] = []
+    if (missing > 0) {
+      const before = redacted[stream].end(missing)
+      cuts.push(...splitter.push(stream, before.bytes, before.endByte))
+      cuts.push(...splitter.skip(stream, before.endByte + missing))
+    }
+    const clean = redacted[stream].push(bytes)
+    return [...cuts, ...splitter.push(stream, clean.bytes, clean.endByte)]
   }
 
   async function send(): Promise<void> {
@@ -90,7 +114,8 @@ export function openJobLog(options: {
       if (heldBytes < fullBatchBytes) await clock.wait(batchPauseMs, closing.signal)
       if (closing.signal.aborted) return
       frame()
-      await sendSome()
+      // All of it may be waiting for what decides whether it is a secret.
+      if (chunks.length > 0) await sendSome()
     }
   }
 
@@ -122,8 +147,8 @@ export function openJobLog(options: {
       if (truncated || closing.signal.aborted) return
       const room = capacity - heldBytes
       // Once something was dropped, wait for real room: else a slow server gets one note for every few bytes.
-      if (bytes.length > room || (droppedBytes > 0 && room < capacity / 2)) {
-        droppedBytes += bytes.length
+      if (bytes.length > room || (dropped.stdout + dropped.stderr > 0 && room < capacity / 2)) {
+        dropped[stream] += bytes.length
         return
       }
       tellDropped()
@@ -132,7 +157,7 @@ export function openJobLog(options: {
     note(text) {
       if (truncated || closing.signal.aborted) return
       tellDropped()
-      push('system', Buffer.from(`[hivesync] ${text}\n`))
+      push('system', Buffer.from(`[hivesync] ${redactor.text(text)}\n`))
     },
     async close() {
       tellDropped()
@@ -141,6 +166,10 @@ export function openJobLog(options: {
       await sending
       frame()
       at = clock.nowMs()
+      for (const stream of printed) {
+        const rest = redacted[stream].end()
+        chunks.push(...splitter.push(stream, rest.bytes, rest.endByte))
+      }
       chunks.push(...splitter.flush())
       return truncated ? [] : chunks
     },

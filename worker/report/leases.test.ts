@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import type { Claim } from '@hivesync/contracts/worker-protocol.ts'
 import { createLogger } from '../logger.ts'
-import { testId } from '../test-support/contract-server.ts'
+import { testId } from '../test-support/contract-request.ts'
 import { createManualClock } from '../test-support/manual-clock.ts'
 import { createLeases } from './leases.ts'
 

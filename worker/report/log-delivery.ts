@@ -1,5 +1,6 @@
 import type { LogChunk } from '@hivesync/contracts/worker-protocol.ts'
-import type { CallOptions, ServerClient } from './server-client.ts'
+import type { ServerClient } from './server-client.ts'
+import type { CallOptions } from './signed-call.ts'
 
 /** contracts/worker-protocol.ts, appendLog. */
 const maxChunks = 200

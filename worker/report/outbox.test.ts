@@ -120,3 +120,16 @@ test('half a record and foreign files in the folder are removed, not sent', asyn
   assert.deepEqual([outbox.size, await files(dataDir)], [0, []])
   assert.equal(enrolled.events.filter(({ event }) => event === 'outbox_record_damaged').length, 3)
 })
+
+test('a receipt that cannot be signed costs no completion', async (t) => {
+  const enrolled = await openEnrolled(t)
+  const { server, events } = enrolled
+  const outbox = await open(t, enrolled, await makeTestFolder(t))
+  const lease = server.submit('compute', {})
+  const { token, jobId } = lease.claim
+  const completion = { outcome: 'succeeded', receipt: { version: 1, exitCode: -1 } } as const
+  await outbox.put({ token, jobId, completion, chunks: [] })
+  await outbox.drained(never)
+  assert.deepEqual([lease.completion?.outcome, lease.completion?.receipt], ['succeeded', undefined])
+  assert.ok(events.some(({ event }) => event === 'receipt_not_signed'))
+})

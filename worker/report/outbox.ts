@@ -5,10 +5,13 @@ import type { completeLease, LogChunk } from '@hivesync/contracts/worker-protoco
 import type { Clock } from '../clock.ts'
 import { draftSuffix, writeDurably } from '../durable-file.ts'
 import type { Random } from '../enrol/random.ts'
+import { outputFolder, removeFolder, sweepJobFolders } from '../job-folder.ts'
 import type { Logger } from '../logger.ts'
 import { sendLogBatch } from './log-delivery.ts'
+import { deliverOutputs, type WaitingOutput } from './output-delivery.ts'
 import { isLeaseLost, persist } from './persistence.ts'
 import type { ServerClient } from './server-client.ts'
+import type { TransferOptions } from './transfer.ts'
 
 export type Completion = BodyOf<typeof completeLease>
 
@@ -18,6 +21,8 @@ export interface OutboxRecord {
   jobId: string
   completion: Completion
   chunks: LogChunk[]
+  /** Files of its result that the server does not have yet; they lie in the attempt's output folder. */
+  outputs?: WaitingOutput[]
 }
 
 export interface Outbox {
@@ -42,7 +47,7 @@ const maxRecordBytes = 32 * 1024 * 1024
 
 /**
  * Keeps completions on disk until the server has acknowledged them (or says the lease is lost, which ends it as well) and
- * delivers those a former run has left behind. The log goes first, then the completion.
+ * delivers those a former run has left behind. The log goes first, then the job's files, then the completion.
  */
 export async function openOutbox(options: {
   dataDir: string
@@ -69,7 +74,7 @@ export async function openOutbox(options: {
     await before?.().catch((error: unknown) => log.error('outbox_failed', { token, jobId }, error))
     try {
       await deliverLog(record, retrying)
-      const { completion } = record
+      const completion = withSoundReceipt(await deliverFiles(record, retrying), jobId)
       const call = { signal: closing.signal, timeoutMs: completeTimeoutMs }
       await persist(() => client.completeLease(token, completion, call), retrying)
       log.info('job_completed', { token, jobId, outcome: completion.outcome, code: completion.error?.code ?? null })
@@ -79,7 +84,31 @@ export async function openOutbox(options: {
       if (isLeaseLost(error)) log.warn('completion_too_late', { token, jobId })
       else log.error('completion_refused', { token, jobId }, error)
     }
+    await removeFolder(outputFolder(options.dataDir, token))
     await rm(pathOf(token), { force: true })
+  }
+
+  /** The completion as it is from now on, whatever happens: sent twice, it must be the same both times. */
+  async function deliverFiles(record: OutboxRecord, retrying: TransferOptions): Promise<Completion> {
+    const completion = await deliverOutputs(record, { ...options, ...retrying })
+    if (completion === record.completion) return completion
+    const { token, jobId } = record
+    await writeDurably(pathOf(token), encodeRecord({ token, jobId, completion, chunks: [] }, log))
+    return completion
+  }
+
+  /** The end of a job matters more than its receipt: without one the server shows it as not verified. */
+  function withSoundReceipt(completion: Completion, jobId: string): Completion {
+    const { receipt, ...rest } = completion
+    if (receipt === undefined) return completion
+    try {
+      client.checkReceipt(receipt)
+      return completion
+    } catch (error) {
+      if (!(error instanceof RangeError)) throw error
+      log.error('receipt_not_signed', { jobId }, error)
+      return rest
+    }
   }
 
   async function deliverLog(record: OutboxRecord, retrying: Parameters<typeof persist>[1]): Promise<void> {
@@ -106,7 +135,12 @@ export async function openOutbox(options: {
     deliveries.set(record.token, delivery)
   }
 
-  for (const record of await readRecords(folder, log)) {
+  const found = await readRecords(folder, log)
+  await sweepJobFolders(
+    options.dataDir,
+    found.map(({ token }) => token),
+  )
+  for (const record of found) {
     log.info('completion_found', { token: record.token, jobId: record.jobId })
     start(record)
   }
@@ -164,10 +198,12 @@ async function readRecord(path: string, token: number): Promise<OutboxRecord | u
   if ((await stat(path)).size > maxRecordBytes) return undefined
   try {
     const record = JSON.parse(await readFile(path, 'utf8')) as Partial<OutboxRecord>
-    const { jobId, completion, chunks } = record
+    const { jobId, completion, chunks, outputs = [] } = record
     if (record.token !== token || typeof jobId !== 'string' || !Array.isArray(chunks)) return undefined
     if (typeof completion !== 'object' || completion === null) return undefined
-    return { token, jobId, completion, chunks }
+    // Their names lead to files that are sent away.
+    if (!Array.isArray(outputs) || !outputs.every(({ name }) => /^[1-9][0-9]{0,5}$/.test(name))) return undefined
+    return { token, jobId, completion, chunks, ...(outputs.length > 0 && { outputs }) }
   } catch (error) {
     if (error instanceof SyntaxError) return undefined
     throw error

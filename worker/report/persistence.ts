@@ -3,7 +3,7 @@ import type { Clock } from '../clock.ts'
 import type { Random } from '../enrol/random.ts'
 import { ServerAway } from './http-transport.ts'
 import { ReplyInvalid } from './replies.ts'
-import { CallRefused } from './server-client.ts'
+import { CallRefused } from './signed-call.ts'
 
 /** The longest pause a server's Retry-After is followed for. */
 const longestAskedMs = 60_000
@@ -15,7 +15,7 @@ const longestAskedMs = 60_000
 export function isPassing(error: unknown): boolean {
   if (error instanceof ServerAway || error instanceof ReplyInvalid) return true
   if (!(error instanceof CallRefused)) return false
-  if (error.code === 'worker_revoked' || error.code === 'invalid_enrolment_token') return false
+  if (['worker_revoked', 'worker_key_expired', 'invalid_enrolment_token'].includes(error.code)) return false
   return error.status >= 500 || error.status < 400 || [401, 408, 425, 429].includes(error.status)
 }
 

@@ -5,13 +5,20 @@ import { openEnrolled } from '../test-support/enrolled-client.ts'
 import { createManualClock } from '../test-support/manual-clock.ts'
 import { createLeases } from './leases.ts'
 import { openProgress } from './progress.ts'
+import { createRedactor } from './redactor.ts'
 
 async function open(t: TestContext) {
   const clock = createManualClock(systemClock.nowMs())
   const { server, client, log } = await openEnrolled(t, { clock })
   const made = server.submit('compute', {})
   const lease = createLeases({ clock, log }).hold(made.claim)
-  const progress = openProgress({ client, lease, clock, log })
+  const progress = openProgress({
+    client,
+    lease,
+    clock,
+    log,
+    redactor: createRedactor({ secrets: { A: 'sesame-open' } }),
+  })
   t.after(() => progress.close())
   return { server, clock, made, lease, progress }
 }
@@ -47,4 +54,11 @@ test('progress of a lost lease stops the job', async (t) => {
   progress.report({ phase: 'run' })
   await progress.close()
   assert.equal(lease.stopReason, 'lost')
+})
+
+test('a message holds no secret, and is no longer than the server takes', async (t) => {
+  const { made, progress } = await open(t)
+  progress.report({ phase: 'run', message: `from sesame-open ${'x'.repeat(284)}` })
+  await progress.close()
+  assert.deepEqual(made.progress, [{ phase: 'run', message: `from [redacted] ${'x'.repeat(284)}`.slice(0, 300) }])
 })

@@ -4,6 +4,7 @@ import type { Clock } from '../clock.ts'
 import type { Logger } from '../logger.ts'
 import type { Lease } from './leases.ts'
 import { isLeaseLost } from './persistence.ts'
+import type { Redactor } from './redactor.ts'
 import type { ServerClient } from './server-client.ts'
 
 export type ProgressReport = BodyOf<typeof reportProgress>
@@ -11,6 +12,9 @@ export type ProgressReport = BodyOf<typeof reportProgress>
 const pauseMs = 500
 /** What is not told by then is overtaken by the completion. */
 const lastCallMs = 5_000
+
+/** contracts/worker-protocol.ts, reportProgress: what stands for a secret may be longer than it was. */
+const maxMessageLength = 300
 
 export interface Progress {
   report(progress: ProgressReport): void
@@ -20,10 +24,16 @@ export interface Progress {
 
 /**
  * Tells the server how a job goes, at most twice a second: of each phase only its newest report, phases in order, so that
- * a short phase shows too. The last report is always sent; one that fails is replaced by the next.
+ * a short phase shows too. Secrets are cut out of messages. The last report is always sent; one that fails is replaced by the next.
  */
-export function openProgress(options: { client: ServerClient; lease: Lease; clock: Clock; log: Logger }): Progress {
-  const { client, lease, clock, log } = options
+export function openProgress(options: {
+  client: ServerClient
+  lease: Lease
+  clock: Clock
+  log: Logger
+  redactor: Redactor
+}): Progress {
+  const { client, lease, clock, log, redactor } = options
   const { token, jobId } = lease.claim
   const waiting = new Map<string, ProgressReport>()
   const closing = new AbortController()
@@ -60,7 +70,11 @@ export function openProgress(options: { client: ServerClient; lease: Lease; cloc
   return {
     report(progress) {
       if (closing.signal.aborted) return
-      waiting.set(progress.phase, progress)
+      const { message, ...rest } = progress
+      waiting.set(
+        progress.phase,
+        message === undefined ? rest : { ...rest, message: redactor.text(message).slice(0, maxMessageLength) },
+      )
       arrived.resolve()
     },
     async close() {

@@ -1,5 +1,14 @@
+import type { declareArtifacts } from '@hivesync/contracts/artifacts.ts'
 import type { ReplyOf } from '@hivesync/contracts/endpoint.ts'
-import type { Claim, claimJobs, completeLease, enrolWorker, heartbeat } from '@hivesync/contracts/worker-protocol.ts'
+import type {
+  Claim,
+  claimJobs,
+  completeLease,
+  completeLeases,
+  enrolWorker,
+  heartbeat,
+  startLeases,
+} from '@hivesync/contracts/worker-protocol.ts'
 
 // Read by hand instead of with the contracts' schemas: loading typebox takes 41 MB of an idle worker's memory (measured).
 // The return types keep these readers and the contracts alike.
@@ -25,7 +34,8 @@ export function readClaims(value: unknown): ReplyOf<typeof claimJobs> {
   const reply = members(value, 'claims')
   const jobs = list(reply.jobs, 'jobs').map(readClaim)
   if (new Set(jobs.map((job) => job.token)).size !== jobs.length) throw new ReplyInvalid('a token is repeated')
-  return { jobs, draining: flag(reply.draining, 'draining') }
+  const rotateKey = reply.rotateKey === true
+  return { jobs, draining: flag(reply.draining, 'draining'), rotateKey }
 }
 
 function readClaim(value: unknown): Claim {
@@ -41,6 +51,44 @@ function readClaim(value: unknown): Claim {
     attempt: integer(claim.attempt, 'attempt', 0),
     leaseTtlSeconds: integer(claim.leaseTtlSeconds, 'leaseTtlSeconds', 1, maxLeaseSeconds),
     startWithinSeconds: integer(claim.startWithinSeconds, 'startWithinSeconds', 1, maxLeaseSeconds),
+    ...readSecrets(claim.secrets),
+    ...readBundle(claim.bundle),
+    ...readEgress(claim.egress),
+  }
+}
+
+function readSecrets(value: unknown): Pick<Claim, 'secrets'> {
+  if (value === undefined) return {}
+  const entries = Object.entries(members(value, 'secrets'))
+  // How long one may be is for run/compute-input.ts to judge, which fails that job alone; here the whole poll would be lost.
+  return { secrets: Object.fromEntries(entries.map(([name, secret]) => [name, text(secret, 'secret', 1_048_576)])) }
+}
+
+function readBundle(value: unknown): Pick<Claim, 'bundle'> {
+  if (value === undefined) return {}
+  const bundle = members(value, 'bundle')
+  const sha256 = text(bundle.sha256, 'sha256', 64)
+  if (!/^[0-9a-f]{64}$/.test(sha256)) throw new ReplyInvalid('sha256')
+  return {
+    bundle: {
+      id: id(bundle.id, 'bundle'),
+      bytes: integer(bundle.bytes, 'bytes', 0),
+      unpackedBytes: integer(bundle.unpackedBytes, 'unpackedBytes', 0),
+      entries: integer(bundle.entries, 'entries', 0),
+      sha256,
+    },
+  }
+}
+
+function readEgress(value: unknown): Pick<Claim, 'egress'> {
+  if (value === undefined) return {}
+  const egress = members(value, 'egress')
+  return {
+    egress: {
+      hosts: list(egress.hosts, 'hosts').map((host) => text(host, 'host', 260)),
+      maxBytes: integer(egress.maxBytes, 'maxBytes', 0),
+      maxSeconds: integer(egress.maxSeconds, 'maxSeconds', 0),
+    },
   }
 }
 
@@ -66,6 +114,46 @@ export function readLogAnswer(value: unknown): { nextSeq: number; truncated: boo
 export function readCompletion(value: unknown): ReplyOf<typeof completeLease> {
   const reply = members(value, 'completion')
   return { jobId: id(reply.jobId, 'jobId'), state: text(reply.state, 'state', 40) }
+}
+
+export function readStarts(value: unknown, sent: readonly number[]): ReplyOf<typeof startLeases>['leases'] {
+  const answers = list(members(value, 'starts').leases, 'leases')
+  if (answers.length !== sent.length) throw new ReplyInvalid('leases')
+  return answers.map((item, place) => {
+    const { token, verdict } = members(item, 'lease')
+    if (token !== sent[place]) throw new ReplyInvalid('leases in another order')
+    if (verdict !== 'ok' && verdict !== 'lost') throw new ReplyInvalid('verdict')
+    return { token: integer(token, 'token', 1), verdict }
+  })
+}
+
+/** The answers to a batch, which must be about what was sent, in its order. */
+export function readCompletions(
+  value: unknown,
+  sent: readonly { token: number }[],
+): ReplyOf<typeof completeLeases>['completions'] {
+  const answers = list(members(value, 'completions').completions, 'completions')
+  if (answers.length !== sent.length) throw new ReplyInvalid('completions')
+  return answers.map((item, place) => {
+    const answer = members(item, 'completion')
+    if (answer.token !== sent[place]?.token) throw new ReplyInvalid('completions in another order')
+    const token = integer(answer.token, 'token', 1)
+    if (answer.code !== undefined) return { token, code: text(answer.code, 'code', 60) }
+    return { token, ...readCompletion(answer) }
+  })
+}
+
+export function readDeclaredArtifacts(value: unknown): ReplyOf<typeof declareArtifacts> {
+  const reply = members(value, 'artifacts')
+  const artifacts = list(reply.artifacts, 'artifacts').map((item) => {
+    const artifact = members(item, 'artifact')
+    return {
+      id: id(artifact.id, 'id'),
+      path: text(artifact.path, 'path', 400),
+      url: text(artifact.url, 'url', 1000),
+    }
+  })
+  return { artifacts }
 }
 
 /** The catalog code of an `application/problem+json` body, or undefined when it is none. */

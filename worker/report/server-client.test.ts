@@ -1,11 +1,12 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import * as contract from '@hivesync/contracts/worker-protocol.ts'
-import { testId } from '../test-support/contract-server.ts'
+import { generateEncodedKeyPair } from '@hivesync/protocol/keys.ts'
+import { testId } from '../test-support/contract-request.ts'
 import { openEnrolled } from '../test-support/enrolled-client.ts'
 import { ServerAway } from './http-transport.ts'
 import { ReplyInvalid } from './replies.ts'
-import { CallRefused } from './server-client.ts'
+import { CallRefused } from './signed-call.ts'
 
 const isolation = { level: 'full' as const, layers: ['namespaces'], reason: null }
 const poll: Parameters<Awaited<ReturnType<typeof openEnrolled>>['client']['claimJobs']>[0] = {
@@ -25,7 +26,17 @@ test('every call passes a server that verifies signatures and bodies by the cont
   await client.uploadIndex(token, { batch: 0, files: [{ path: 'a', language: null, text: 'b' }] })
   assert.equal((await client.heartbeat({ leases: [token] })).leases[0]?.verdict, 'ok')
   assert.equal((await client.completeLease(token, { outcome: 'succeeded' })).state, 'succeeded')
-  const signed = Object.values(contract).filter((value) => 'access' in value && value.access === 'worker')
+  assert.deepEqual(await client.startLeases([token]), [{ token, verdict: 'ok' }])
+  const completions = [{ token, outcome: 'succeeded' as const }]
+  assert.deepEqual(
+    (await client.completeLeases(completions)).map((answer) => 'state' in answer && answer.state),
+    ['succeeded'],
+  )
+  const publicKey = generateEncodedKeyPair().publicKey
+  await assert.rejects(client.rotateKey({ publicKey, proof: 'A'.repeat(86) }), { code: 'worker_key_refused' })
+  const signed = Object.values(contract).filter(
+    (value) => typeof value === 'object' && 'access' in value && value.access === 'worker',
+  )
   assert.equal(new Set(server.requests.map((seen) => seen.operation)).size, signed.length)
 })
 
@@ -71,6 +82,12 @@ test('a reply that is not as agreed is refused', async (t) => {
     { jobs: [{ ...whole, input: 'rm' }], draining: false },
     { jobs: [{ ...whole, leaseTtlSeconds: -1 }], draining: false },
     { jobs: [whole, whole], draining: false },
+    { jobs: [{ ...whole, secrets: ['x'] }], draining: false },
+    {
+      jobs: [{ ...whole, bundle: { id: testId(3), bytes: 1, unpackedBytes: 1, entries: 1, sha256: '../x' } }],
+      draining: false,
+    },
+    { jobs: [{ ...whole, egress: { hosts: 'all', maxBytes: 1, maxSeconds: 1 } }], draining: false },
   ]
   for (const body of wrong) {
     server.intercept = () => ({ status: 200, body })
@@ -111,4 +128,16 @@ test('a call ends with its signal and with its time limit', async (t) => {
   abort.abort(new Error('stopped'))
   await assert.rejects(call, /stopped/)
   await assert.rejects(client.claimJobs({ ...poll, waitSeconds: 30 }, { timeoutMs: 20 }), ServerAway)
+})
+
+test('what a claim brings beside its input is read: secrets, bundle, egress', async (t) => {
+  const { server, client } = await openEnrolled(t)
+  const more = {
+    secrets: { TOKEN: 'value' },
+    bundle: { id: testId(3), bytes: 1, unpackedBytes: 2, entries: 3, sha256: 'a'.repeat(64) },
+    egress: { hosts: ['registry.npmjs.org'], maxBytes: 1, maxSeconds: 2 },
+  }
+  server.submit('compute', {}, more)
+  const [claim] = (await client.claimJobs(poll)).jobs
+  assert.deepEqual({ secrets: claim?.secrets, bundle: claim?.bundle, egress: claim?.egress }, more)
 })

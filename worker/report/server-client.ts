@@ -1,40 +1,28 @@
+import type * as artifacts from '@hivesync/contracts/artifacts.ts'
+import type * as bundles from '@hivesync/contracts/bundles.ts'
 import type { BodyOf, ReplyOf } from '@hivesync/contracts/endpoint.ts'
 import type * as contract from '@hivesync/contracts/worker-protocol.ts'
-import type { SignatureKey } from '@hivesync/protocol/keys.ts'
-import { signRequest } from '@hivesync/protocol/signature.ts'
-import type { Clock } from '../clock.ts'
-import type { Random } from '../enrol/random.ts'
-import type { Transport, WireReply } from './http-transport.ts'
+import { type ReceiptBody, signReceipt } from '@hivesync/protocol/receipt.ts'
+import type { Transport, WireContent, WireRequest } from './http-transport.ts'
 import {
-  findProblemCode,
-  ReplyInvalid,
   readClaims,
   readCompletion,
+  readCompletions,
+  readDeclaredArtifacts,
   readEnrolment,
   readHeartbeat,
   readLogAnswer,
+  readStarts,
 } from './replies.ts'
-
-/** The server refused the request; `code` is from the error catalog, or `unknown` when the answer was no problem+json. */
-export class CallRefused extends Error {
-  readonly status: number
-  readonly code: string
-  /** The pause the server asks for, in milliseconds. */
-  readonly retryAfterMs: number
-
-  constructor(operation: string, status: number, code: string, retryAfterMs: number) {
-    super(`${operation} was refused: ${status} ${code}`)
-    this.name = 'CallRefused'
-    this.status = status
-    this.code = code
-    this.retryAfterMs = retryAfterMs
-  }
-}
-
-export interface CallOptions {
-  signal?: AbortSignal | undefined
-  timeoutMs?: number
-}
+import {
+  type Call,
+  type CallOptions,
+  createSignedSender,
+  encode,
+  post,
+  readJson,
+  type SenderOptions,
+} from './signed-call.ts'
 
 /** The worker's side of contracts/worker-protocol.ts. Every call throws CallRefused, ReplyInvalid or ServerAway, or the signal's reason. */
 export interface ServerClient {
@@ -52,14 +40,42 @@ export interface ServerClient {
     body: BodyOf<typeof contract.completeLease>,
     options?: CallOptions,
   ): Promise<ReplyOf<typeof contract.completeLease>>
+  /** At most 1024. */
+  startLeases(tokens: number[], options?: CallOptions): Promise<ReplyOf<typeof contract.startLeases>['leases']>
+  /** At most 64, a mebibyte together; answered one by one in the order sent. */
+  completeLeases(
+    completions: BodyOf<typeof contract.completeLeases>['completions'],
+    options?: CallOptions,
+  ): Promise<ReplyOf<typeof contract.completeLeases>['completions']>
+  rotateKey(body: BodyOf<typeof contract.rotateKey>, options?: CallOptions): Promise<void>
   heartbeat(body: BodyOf<typeof contract.heartbeat>, options?: CallOptions): Promise<ReplyOf<typeof contract.heartbeat>>
+  /** Throws RangeError when this cannot be signed as a receipt; completions are sent with theirs signed. */
+  checkReceipt(receipt: Readonly<Record<string, unknown>>): void
+  declareArtifacts(
+    token: number,
+    body: BodyOf<typeof artifacts.declareArtifacts>,
+    options?: CallOptions,
+  ): Promise<ReplyOf<typeof artifacts.declareArtifacts>>
+  /** Sends a declared file's bytes, which `content.open` gives anew for each try. */
+  uploadArtifact(
+    token: number,
+    artifactId: string,
+    content: WireContent & { sha256: string },
+    options?: CallOptions,
+  ): Promise<void>
+  /** Hands over the bytes of the job's bundle as they come; what they are is the receiver's to prove. */
+  fetchBundle(token: number, receive: NonNullable<WireRequest['receive']>, options?: CallOptions): Promise<void>
 }
+
+type Operations = typeof contract &
+  Pick<typeof artifacts, 'declareArtifacts' | 'uploadArtifact'> &
+  Pick<typeof bundles, 'fetchBundle'>
 
 /** The literal types make the compiler compare these with the contracts, which are not loaded at run time (memory, see replies.ts). */
 const paths: {
-  readonly [Name in keyof typeof contract as (typeof contract)[Name] extends { path: string }
+  readonly [Name in keyof Operations as Operations[Name] extends { path: string }
     ? Name
-    : never]: (typeof contract)[Name] extends { path: infer Path } ? Path : never
+    : never]: Operations[Name] extends { path: infer Path } ? Path : never
 } = {
   enrolWorker: '/api/v1/worker/enrol',
   claimJobs: '/api/v1/worker/claims',
@@ -68,7 +84,13 @@ const paths: {
   appendLog: '/api/v1/worker/leases/:token/log',
   uploadIndex: '/api/v1/worker/leases/:token/index',
   completeLease: '/api/v1/worker/leases/:token/complete',
+  startLeases: '/api/v1/worker/leases/start',
+  completeLeases: '/api/v1/worker/leases/complete',
+  rotateKey: '/api/v1/worker/rotate-key',
   heartbeat: '/api/v1/worker/heartbeat',
+  declareArtifacts: '/api/v1/worker/leases/:token/artifacts',
+  uploadArtifact: '/api/v1/worker/leases/:token/artifacts/:artifactId/content',
+  fetchBundle: '/api/v1/worker/leases/:token/bundle',
 }
 
 const callTimeoutMs = 30_000
@@ -77,23 +99,9 @@ const pollGraceMs = 15_000
 const replyBytes = 64 * 1024
 /** A job's input is at most 1 MiB (contracts/jobs.ts), and the answer to a poll stays in memory whole. */
 const claimBytes = 1_100_000
+/** A thousand paths, each named twice. */
+const declarationReplyBytes = 4 * 1024 * 1024
 const maxClaimReplyBytes = 64 * 1024 * 1024
-
-interface Call {
-  operation: keyof typeof paths
-  target: string
-  body: unknown
-  /** Of success: 200, 201 or 204. */
-  status: number
-  timeoutMs: number
-  maxReplyBytes: number
-  signal?: AbortSignal | undefined
-}
-
-export interface SigningIdentity {
-  workerId: string
-  key: SignatureKey
-}
 
 /** Trades the one-time token for a worker id; the only call that is not signed. */
 export async function enrolWorker(
@@ -105,52 +113,16 @@ export async function enrolWorker(
   return readEnrolment(readJson(call, await post(transport, call, encode(body), {})))
 }
 
-/**
- * A client that signs every request (RFC 9421) with a nonce of its own, also when it repeats one. When the server finds
- * the signature too old or from the future, its Date header is believed once per call and the request is signed anew.
- * `onRevoked` is told when the server does not know this worker (any more).
- */
-export function createServerClient(options: {
-  transport: Transport
-  identity: SigningIdentity
-  clock: Clock
-  random: Random
-  onRevoked: () => void
-}): ServerClient {
-  const { transport, identity, clock, random } = options
-  let offsetMs = 0
-
-  async function sendSigned(call: Call): Promise<WireReply> {
-    const body = encode(call.body)
-    const headers = signRequest({
-      method: 'POST',
-      target: call.target,
-      body,
-      keyId: identity.workerId,
-      key: identity.key,
-      createdSeconds: Math.floor((clock.nowMs() + offsetMs) / 1000),
-      nonce: random.nonce(),
-    })
-    return await post(transport, call, body, { ...headers })
-  }
-
-  async function send(call: Call): Promise<unknown> {
-    const offsetBefore = offsetMs
-    let reply = await sendSigned(call)
-    if (reply.status === 401 && findProblemCode(reply.body) === 'signature_expired') {
-      const serverMs = Date.parse(reply.headers.date ?? '')
-      if (!Number.isNaN(serverMs) && offsetMs === offsetBefore) offsetMs = serverMs - clock.nowMs()
-      reply = await sendSigned(call)
-    }
-    try {
-      return readJson(call, reply)
-    } catch (error) {
-      if (error instanceof CallRefused && error.code === 'worker_revoked') options.onRevoked()
-      throw error
-    }
-  }
-
+/** The calls of an enrolled worker; each is signed anew, also when it is repeated. */
+export function createServerClient(options: SenderOptions): ServerClient {
+  const send = createSignedSender(options)
   const ofLease = (operation: keyof typeof paths, token: number) => paths[operation].replace(':token', String(token))
+  const sign = (receipt: Readonly<Record<string, unknown>>): Record<string, unknown> => {
+    const { workerId, key } = options.identity
+    return { ...signReceipt(key, workerId, { ...receipt, workerId } as ReceiptBody) }
+  }
+  const withSignedReceipt = <Body extends BodyOf<typeof contract.completeLease>>(body: Body): Body =>
+    body.receipt === undefined ? body : { ...body, receipt: sign(body.receipt) }
   return {
     async claimJobs(body, call = {}) {
       const timeoutMs = call.timeoutMs ?? body.waitSeconds * 1000 + pollGraceMs
@@ -171,10 +143,37 @@ export function createServerClient(options: {
       await send(plan('uploadIndex', ofLease('uploadIndex', token), body, 204, call))
     },
     async completeLease(token, body, call = {}) {
-      return readCompletion(await send(plan('completeLease', ofLease('completeLease', token), body, 200, call)))
+      const signed = () => withSignedReceipt(body)
+      return readCompletion(await send(plan('completeLease', ofLease('completeLease', token), signed, 200, call)))
+    },
+    checkReceipt(receipt) {
+      sign(receipt)
+    },
+    async startLeases(tokens, call = {}) {
+      return readStarts(await send(plan('startLeases', paths.startLeases, { tokens }, 200, call)), tokens)
+    },
+    async completeLeases(completions, call = {}) {
+      const signed = () => ({ completions: completions.map(withSignedReceipt) })
+      const planned = plan('completeLeases', paths.completeLeases, signed, 200, call)
+      return readCompletions(await send(planned), completions)
+    },
+    async rotateKey(body, call = {}) {
+      await send(plan('rotateKey', paths.rotateKey, body, 200, call))
     },
     async heartbeat(body, call = {}) {
       return readHeartbeat(await send(plan('heartbeat', paths.heartbeat, body, 200, call)))
+    },
+    async declareArtifacts(token, body, call = {}) {
+      const planned = plan('declareArtifacts', ofLease('declareArtifacts', token), body, 200, call)
+      return readDeclaredArtifacts(await send({ ...planned, maxReplyBytes: declarationReplyBytes }))
+    },
+    async uploadArtifact(token, artifactId, content, call = {}) {
+      const target = ofLease('uploadArtifact', token).replace(':artifactId', artifactId)
+      await send({ ...plan('uploadArtifact', target, undefined, 204, call), method: 'PUT', content })
+    },
+    async fetchBundle(token, receive, call = {}) {
+      const planned = plan('fetchBundle', ofLease('fetchBundle', token), undefined, 200, call)
+      await send({ ...planned, method: 'GET', receive })
     },
   }
 }
@@ -188,39 +187,4 @@ function plan(
 ): Call {
   const { signal, timeoutMs = callTimeoutMs } = options
   return { operation, target, body, status, timeoutMs, maxReplyBytes: replyBytes, signal }
-}
-
-function encode(body: unknown): Buffer {
-  return body === undefined ? Buffer.alloc(0) : Buffer.from(JSON.stringify(body))
-}
-
-async function post(
-  transport: Transport,
-  call: Call,
-  body: Buffer,
-  headers: Record<string, string>,
-): Promise<WireReply> {
-  const { target, timeoutMs, maxReplyBytes, signal } = call
-  const type: Record<string, string> = body.length > 0 ? { 'content-type': 'application/json' } : {}
-  const request = { method: 'POST', target, body, timeoutMs, maxReplyBytes, signal } as const
-  return await transport.send({ ...request, headers: { accept: 'application/json', ...type, ...headers } })
-}
-
-/** The JSON of a success, undefined where there is none to be; anything but the agreed status is a refusal, redirects too. */
-function readJson(call: Call, reply: WireReply): unknown {
-  if (reply.status !== call.status) {
-    const code = reply.status >= 400 ? findProblemCode(reply.body) : undefined
-    throw new CallRefused(call.operation, reply.status, code ?? 'unknown', retryAfterMs(reply))
-  }
-  if (call.status === 204) return undefined
-  try {
-    return JSON.parse(reply.body.toString('utf8'))
-  } catch {
-    throw new ReplyInvalid(`${call.operation} is not JSON`)
-  }
-}
-
-function retryAfterMs(reply: WireReply): number {
-  const value = reply.headers['retry-after'] ?? ''
-  return /^[0-9]{1,4}$/.test(value) ? Number(value) * 1000 : 0
 }

@@ -1,6 +1,9 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { computeLimits, InputInvalid, isSafePath, readComputeInput } from './compute-input.ts'
+import { InputInvalid, isSafePath, readComputeJob } from './compute-input.ts'
+import { computeLimits } from './compute-limits.ts'
+
+const readComputeInput = (input: Record<string, unknown>, more: object = {}) => readComputeJob({ input, ...more })
 
 const command = ['true']
 
@@ -11,8 +14,9 @@ test('an input by the contract is read as it is', () => {
     env: { NAME: 'value' },
     limits: { wallSeconds: 10, memoryMiB: 64 },
   }
-  assert.deepEqual(readComputeInput(input), input)
-  assert.deepEqual(readComputeInput({ command }), { command })
+  const nothing = { files: [], env: {}, secrets: {}, bundle: undefined, install: false, gpu: false, limits: {} }
+  assert.deepEqual(readComputeInput(input), { ...nothing, ...input })
+  assert.deepEqual(readComputeInput({ command }), { ...nothing, command })
 })
 
 test('paths that lead out, hide something or have two readings are refused', () => {
@@ -80,4 +84,43 @@ test('what a job does not ask for has a default', () => {
     [300_000, 300, 512 * mebibyte, 256 * mebibyte, 4 * mebibyte],
   )
   assert.equal(computeLimits({ outputKiB: 1 }).outputBytes, 1024)
+})
+
+const bundle = {
+  id: '01890000-0000-7000-8000-000000000001',
+  bytes: 10,
+  unpackedBytes: 20,
+  entries: 1,
+  sha256: 'a'.repeat(64),
+}
+
+test('bundle, secrets, install and gpu are read with what the claim brings for them', () => {
+  const input = { command, bundle: bundle.id, secretNames: ['TOKEN'], install: { manager: 'npm' }, gpu: true }
+  const job = readComputeInput(input, { bundle, secrets: { TOKEN: 'v\0al' } })
+  assert.deepEqual([job.bundle, job.install, job.gpu], [bundle, true, true])
+  assert.deepEqual(Object.entries(job.secrets), [['TOKEN', Buffer.from('v\0al')]])
+})
+
+test('a claim whose parts do not fit its input, or that could name files of the worker, is refused', () => {
+  const cases: [Record<string, unknown>, object][] = [
+    [{ bundle: bundle.id }, {}],
+    [{}, { bundle }],
+    [{ bundle: 'another' }, { bundle }],
+    [{ bundle: '../../etc' }, { bundle: { ...bundle, id: '../../etc' } }],
+    [{ bundle: bundle.id }, { bundle: { ...bundle, bytes: -1 } }],
+    [{ bundle: bundle.id }, { bundle: { ...bundle, sha256: 'x' } }],
+    [{ secretNames: ['A'] }, {}],
+    [{}, { secrets: { A: 'x' } }],
+    [{ secretNames: ['A', 'A'] }, { secrets: { A: 'x' } }],
+    [{ secretNames: ['../A'] }, { secrets: { '../A': 'x' } }],
+    [{ secretNames: ['A'] }, { secrets: { A: 1 } }],
+    [{ secretNames: { A: 1 } }, { secrets: { A: 'x' } }],
+    [{ secretNames: ['A'] }, { secrets: { A: 'x'.repeat(8193) } }],
+    [{ install: true }, {}],
+    [{ install: { manager: 'yarn' } }, {}],
+    [{ install: { manager: 'npm', flags: [] } }, {}],
+    [{ gpu: 1 }, {}],
+  ]
+  for (const [input, more] of cases)
+    assert.throws(() => readComputeInput({ command, ...input }, more), InputInvalid, JSON.stringify([input, more]))
 })

@@ -1,5 +1,5 @@
-import type { ComputeInput, ComputeLimits } from '@hivesync/contracts/job-kinds.ts'
-import type { SandboxLimits } from '../sandbox/spec.ts'
+import type { ComputeLimits } from '@hivesync/contracts/job-kinds.ts'
+import type { Claim } from '@hivesync/contracts/worker-protocol.ts'
 
 /** The job's input is not what the contract allows; the message names the member and repeats nothing of it. */
 export class InputInvalid extends Error {
@@ -9,36 +9,55 @@ export class InputInvalid extends Error {
   }
 }
 
-const mebibyte = 1024 * 1024
+/** A compute job as its claim says it, with everything it brings along. */
+export interface ComputeJob {
+  command: readonly string[]
+  files: readonly { path: string; content: string }[]
+  env: Readonly<Record<string, string>>
+  /** Each to be a file of its name below /run/secrets; never anything else. */
+  secrets: Readonly<Record<string, Uint8Array>>
+  bundle: Claim['bundle']
+  install: boolean
+  gpu: boolean
+  limits: ComputeLimits
+}
+
 const maxCommandParts = 256
 const maxTextLength = 8192
 const maxFiles = 100
 const maxFileLength = 262_144
 const maxEnv = 100
+const maxSecrets = 50
 const maxPathLength = 400
 /** execve takes 2 MiB of arguments and environment together (a quarter of an 8 MiB stack); a submitted input has 1 MiB at most. */
 const maxExecBytes = 1_100_000
+const namePattern = /^[A-Za-z_][A-Za-z0-9_]{0,99}$/
+
+const knownMembers = ['command', 'files', 'env', 'limits', 'bundle', 'secretNames', 'install', 'gpu']
 
 /**
- * Reads a claimed input again by contracts/job-kinds.ts: the server has checked it, but a worker writes files by these
+ * Reads a claimed job again by contracts/job-kinds.ts: the server has checked it, but a worker writes files by these
  * paths and must hold against a server that has been taken over. Throws InputInvalid.
  */
-export function readComputeInput(input: Readonly<Record<string, unknown>>): ComputeInput {
-  for (const name of Object.keys(input)) {
-    if (!['command', 'files', 'env', 'limits'].includes(name)) throw new InputInvalid('it has an unknown member')
-  }
-  const { files, env, limits } = input
+export function readComputeJob(claim: Pick<Claim, 'input' | 'secrets' | 'bundle'>): ComputeJob {
+  const { input } = claim
+  if (Object.keys(input).some((name) => !knownMembers.includes(name)))
+    throw new InputInvalid('it has an unknown member')
   const command = readCommand(input.command)
-  const given = env === undefined ? {} : readEnv(env)
-  const texts = [...command, ...Object.entries(given).flat()]
+  const env = input.env === undefined ? {} : readEnv(input.env)
+  const texts = [...command, ...Object.entries(env).flat()]
   if (texts.reduce((sum, part) => sum + Buffer.byteLength(part), 0) > maxExecBytes) {
     throw new InputInvalid('command and env together are too long')
   }
   return {
     command,
-    ...(files !== undefined && { files: readFiles(files) }),
-    ...(env !== undefined && { env: given }),
-    ...(limits !== undefined && { limits: readLimits(limits) }),
+    env,
+    files: input.files === undefined ? [] : readFiles(input.files),
+    secrets: readSecrets(input.secretNames, claim.secrets),
+    bundle: readBundle(input.bundle, claim.bundle),
+    install: input.install !== undefined && readInstall(input.install),
+    gpu: input.gpu !== undefined && readFlag(input.gpu, 'gpu'),
+    limits: input.limits === undefined ? {} : readLimits(input.limits),
   }
 }
 
@@ -68,15 +87,57 @@ function readFiles(value: unknown): { path: string; content: string }[] {
 
 /** A relative path below the job's folder: no way up or out, no control characters, no second spelling. */
 export function isSafePath(path: string): boolean {
-  if (path.length === 0 || path.length > maxPathLength || /[\p{Cc}\\]/u.test(path) || !path.isWellFormed()) return false
+  return path.length <= maxPathLength && isPathBelow(path)
+}
+
+/** The same for paths of any length. */
+export function isPathBelow(path: string): boolean {
+  if (/[\p{Cc}\\]/u.test(path) || !path.isWellFormed()) return false
   return path.split('/').every((step) => step !== '' && step !== '.' && step !== '..')
 }
 
 function readEnv(value: unknown): Record<string, string> {
   const entries = Object.entries(members(value, 'env'))
   if (entries.length > maxEnv) throw new InputInvalid('env')
-  if (entries.some(([name]) => !/^[A-Za-z_][A-Za-z0-9_]{0,99}$/.test(name))) throw new InputInvalid('a name in env')
+  if (entries.some(([name]) => !namePattern.test(name))) throw new InputInvalid('a name in env')
   return Object.fromEntries(entries.map(([name, content]) => [name, text(content, 'env', maxTextLength)]))
+}
+
+/** The values come beside the input, which holds their names only; each name has exactly one value. */
+function readSecrets(named: unknown, given: unknown): Record<string, Uint8Array> {
+  const names = named === undefined ? [] : named
+  if (!Array.isArray(names)) throw new InputInvalid('secretNames')
+  const values = Object.entries(given === undefined ? {} : members(given, 'secrets'))
+  const isSame = names.length === values.length && values.every(([name]) => names.includes(name))
+  if (names.length > maxSecrets || !isSame) throw new InputInvalid('secrets')
+  if (values.some(([name]) => !namePattern.test(name))) throw new InputInvalid('a name in secrets')
+  return Object.fromEntries(
+    values.map(([name, content]) => [name, Buffer.from(text(content, 'secrets', maxTextLength, true))]),
+  )
+}
+
+function readBundle(named: unknown, given: Claim['bundle']): Claim['bundle'] {
+  if (named === undefined && given === undefined) return undefined
+  const isSame = given !== undefined && named === given.id
+  // The id becomes part of a file's name, and the rest bounds what is read.
+  const isBundle =
+    isSame &&
+    /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/.test(given.id) &&
+    /^[0-9a-f]{64}$/.test(given.sha256) &&
+    [given.bytes, given.unpackedBytes, given.entries].every((count) => Number.isSafeInteger(count) && count >= 0)
+  if (!isBundle) throw new InputInvalid('bundle')
+  return given
+}
+
+function readInstall(value: unknown): boolean {
+  const { manager, ...rest } = members(value, 'install')
+  if (manager !== 'npm' || Object.keys(rest).length > 0) throw new InputInvalid('install')
+  return true
+}
+
+function readFlag(value: unknown, what: string): boolean {
+  if (typeof value !== 'boolean') throw new InputInvalid(what)
+  return value
 }
 
 const limitRanges = {
@@ -103,28 +164,8 @@ function members(value: unknown, what: string): Record<string, unknown> {
   return value as Record<string, unknown>
 }
 
-function text(value: unknown, what: string, maxLength: number): string {
-  if (typeof value !== 'string' || value.length > maxLength || value.includes('\0')) throw new InputInvalid(what)
+function text(value: unknown, what: string, maxLength: number, anyByte = false): string {
+  if (typeof value !== 'string' || value.length > maxLength || (!anyByte && value.includes('\0')))
+    throw new InputInvalid(what)
   return value
-}
-
-/** Tasks of the script around the command: the shell, and the tar it starts. */
-const scriptTasks = 2
-/** Headers and padding of the archive of a disk full of small files. */
-const archiveOverhead = 8 * mebibyte
-
-/** The sandbox's limits for what the job asks for, or by default 5 minutes, 512 MiB of memory, 256 MiB of disk, 64 tasks, 4 MiB of output. */
-export function computeLimits(asked: ComputeLimits = {}): SandboxLimits {
-  const diskBytes = (asked.diskMiB ?? 256) * mebibyte
-  return {
-    wallMs: (asked.wallSeconds ?? 300) * 1000,
-    cpuSeconds: asked.cpuSeconds ?? 300,
-    memoryBytes: (asked.memoryMiB ?? 512) * mebibyte,
-    pids: (asked.processes ?? 64) + scriptTasks,
-    diskBytes,
-    fileBytes: diskBytes,
-    outputBytes: (asked.outputKiB ?? 4096) * 1024,
-    archiveBytes: diskBytes + archiveOverhead,
-    openFiles: 1024,
-  }
 }

@@ -1,11 +1,19 @@
+import type { Claim } from '@hivesync/contracts/worker-protocol.ts'
 import type { Digest } from '../enrol/random.ts'
+import type { EgressDecision } from '../fetch/egress-proxy.ts'
 import type { JobLog } from '../report/job-log.ts'
 import type { Completion } from '../report/outbox.ts'
-import type { Sandbox, SandboxReceipt, SandboxResult } from '../sandbox/spec.ts'
-import { computeLimits, InputInvalid, readComputeInput } from './compute-input.ts'
-import { packFiles } from './input-archive.ts'
+import { GpuUnavailable } from '../sandbox/gpu.ts'
+import type { SandboxReceipt, SandboxResult } from '../sandbox/spec.ts'
+import { type ComputeJob, InputInvalid, readComputeJob } from './compute-input.ts'
+import { computeLimits } from './compute-limits.ts'
+import { type InputPart, packInput } from './input-archive.ts'
+import { type InstallNetwork, installPackages } from './install.ts'
+import { InstallRefused } from './lockfile.ts'
 import type { NodeMount } from './node-mount.ts'
-import { createOutputReader, type OutputManifest } from './output-archive.ts'
+import type { Npm } from './npm.ts'
+import { createOutputReader, type OutputManifest, type SpooledFile } from './output-archive.ts'
+import type { RunRecord } from './run-record.ts'
 
 /**
  * What runs inside: unpack the files from stdin (if there are any), run the command without stdin and without the archive's
@@ -22,62 +30,144 @@ if [ -d /job/out ]; then /bin/tar -cf - -C /job/out . >&3; fi
 exit $code
 `
 
-/**
- * Runs a command in the sandbox and answers how it ended. The files it leaves in /job/out are listed in the result with size
- * and digest; their contents are discarded until there is an artifact store. Rejects only when the sandbox itself fails.
- */
-export async function runCompute(options: {
-  sandbox: Sandbox
-  input: Readonly<Record<string, unknown>>
+export type ComputePhase = 'fetch' | 'install' | 'run'
+
+export interface ComputeOptions {
+  claim: Claim
+  record: RunRecord
   nodeMount: NodeMount | undefined
+  findNpm: () => Npm | undefined
+  network: InstallNetwork
   jobLog: JobLog
   createDigest: () => Digest
+  /** Brings the job's bundle into the folder, checked, and answers where it lies. */
+  fetchBundle: (bundle: NonNullable<Claim['bundle']>, folder: string) => Promise<string>
+  /** A closed folder for what the job needs while it runs, and one for what it leaves behind; the caller removes both. */
+  folder: string
+  outputFolder: string
+  onPhase: (phase: ComputePhase) => void
+  onEgress: (decision: EgressDecision) => void
   signal: AbortSignal
-}): Promise<Completion> {
-  const { sandbox, nodeMount, jobLog } = options
+}
+
+export interface ComputeEnd {
+  completion: Completion
+  /** Of `outputFolder`, to be handed to the server with the completion. */
+  outputs: SpooledFile[]
+}
+
+/**
+ * Runs a compute job in the sandbox, install first where it asks for one, and answers how it ended and which files it left in /job/out.
+ * Rejects only when the machine itself fails, or with the signal's reason.
+ */
+export async function runCompute(options: ComputeOptions): Promise<ComputeEnd> {
   try {
-    const { command, files = [], env = {}, limits: asked } = readComputeInput(options.input)
-    const limits = computeLimits(asked)
-    const reader = createOutputReader(options.createDigest)
-    const result = await sandbox.run({
-      command: ['/bin/sh', '-c', script, 'job', files.length > 0 ? 'files' : 'none', ...command],
-      env: { ...(nodeMount && { PATH: nodeMount.path }), ...env },
-      mounts: nodeMount?.mounts ?? [],
-      ...(files.length > 0 && { stdin: await packFiles(files) }),
-      limits,
-      onOutput: (stream, chunk) => jobLog.write(stream, chunk),
-      onArchive: (chunk) => reader.write(chunk),
-      signal: options.signal,
-    })
-    const manifest = await reader.finish()
-    const failure = findFailure(result, manifest)
-    if (failure !== undefined && result.receipt.killed !== null) jobLog.note(failure.message)
-    if (manifest.skipped > 0) jobLog.note(`${manifest.skipped} entries of /job/out are not regular files: left out`)
-    if (manifest.unlisted > 0) jobLog.note(`${manifest.unlisted} more files of /job/out are not listed`)
-    return completionOf(result, manifest, failure)
+    const job = readComputeJob(options.claim)
+    const parts = await prepare(options, job)
+    return 'killed' in parts ? endedInstall(options, parts.killed) : await runCommand(options, job, parts.parts)
   } catch (error) {
-    if (!(error instanceof InputInvalid)) throw error
-    return { outcome: 'failed', error: { code: 'invalid_input', message: error.message } }
+    if (error instanceof InputInvalid) return failed('invalid_input', error.message)
+    if (error instanceof InstallRefused) {
+      options.jobLog.note(error.message)
+      // Another worker may have what this one lacks.
+      return failed(error.code, error.message, error.code === 'install_unavailable')
+    }
+    if (error instanceof GpuUnavailable) return failed('gpu_unavailable', 'This worker has no GPU to give.', true)
+    throw error
   }
 }
 
-function completionOf(
+type Prepared = { parts: InputPart[] } | { killed: NonNullable<SandboxReceipt['killed']> }
+
+async function prepare(options: ComputeOptions, job: ComputeJob): Promise<Prepared> {
+  const parts: InputPart[] = []
+  const limits = computeLimits(job.limits)
+  if (job.bundle !== undefined) {
+    const neededMiB = Math.ceil(job.bundle.unpackedBytes / 1024 / 1024)
+    if (job.bundle.unpackedBytes > limits.diskBytes)
+      throw new InputInvalid(`the bundle unpacks to ${neededMiB} MiB, and limits.diskMiB is less`)
+    options.onPhase('fetch')
+    const archive = await options.fetchBundle(job.bundle, options.folder)
+    parts.push({ archive, accept: () => true, linked: false })
+  }
+  if (job.files.length > 0) parts.push({ files: job.files })
+  if (!job.install) return { parts }
+  options.onPhase('install')
+  options.record.enter('install')
+  const installed = await installPackages({
+    ...{ sandbox: options.record.sandbox, npm: options.findNpm(), network: options.network, limits, parts },
+    ...{ egress: options.claim.egress, folder: options.folder, onEgress: options.onEgress, signal: options.signal },
+    onOutput: (chunk) => options.jobLog.write('stderr', chunk),
+  })
+  return installed.ok ? { parts: [...parts, installed.part] } : { killed: installed.killed }
+}
+
+async function runCommand(options: ComputeOptions, job: ComputeJob, parts: readonly InputPart[]): Promise<ComputeEnd> {
+  const { nodeMount, jobLog } = options
+  const reader = createOutputReader(options.createDigest, options.outputFolder)
+  options.onPhase('run')
+  options.record.enter('run')
+  const result = await options.record.sandbox.run({
+    command: ['/bin/sh', '-c', script, 'job', parts.length > 0 ? 'files' : 'none', ...job.command],
+    env: { ...(nodeMount && { PATH: nodeMount.path }), ...job.env },
+    mounts: nodeMount?.mounts ?? [],
+    ...(parts.length > 0 && { stdin: packInput(parts) }),
+    ...(Object.keys(job.secrets).length > 0 && { secrets: job.secrets }),
+    ...(job.gpu && { gpu: true }),
+    limits: computeLimits(job.limits),
+    onOutput: (stream, chunk) => jobLog.write(stream, chunk),
+    onArchive: (chunk) => reader.write(chunk),
+    signal: options.signal,
+  })
+  const manifest = await reader.finish()
+  const failure = findFailure(result, manifest)
+  if (failure !== undefined && result.receipt.killed !== null) jobLog.note(failure.message)
+  if (manifest.skipped > 0) jobLog.note(`${manifest.skipped} entries of /job/out are not regular files: left out`)
+  if (manifest.unlisted > 0) jobLog.note(`${manifest.unlisted} more files of /job/out are not listed and not stored`)
+  if (manifest.spoolFault !== undefined)
+    jobLog.note(`the files of /job/out could not be kept on this machine (${manifest.spoolFault}): they are not stored`)
+  return toEnd(result, manifest, failure)
+}
+
+/** What a result says of a file that has no artifact. */
+export function unstored<File extends object>(file: File, reason: string): File & { stored: false; reason: string } {
+  return { ...file, stored: false, reason }
+}
+
+function toEnd(
   { exitCode, signal, receipt }: SandboxResult,
-  { outputs, skipped, unlisted }: OutputManifest,
+  manifest: OutputManifest,
   failure: { code: string; message: string } | undefined,
-): Completion {
+): ComputeEnd {
   const { killed, wallMs, cpuMs, peakMemoryBytes } = receipt
-  return {
+  const { skipped, unlisted, spoolFault } = manifest
+  const listed = manifest.outputs.map(({ name: _, ...file }) => file)
+  const completion: Completion = {
     outcome: failure === undefined ? 'succeeded' : 'failed',
     result: {
       ...{ exitCode, signal, killed, wallMs, cpuMs, peakMemoryBytes },
-      outputs,
+      outputs: spoolFault === undefined ? listed : listed.map((file) => unstored(file, 'worker_disk')),
       ...(skipped > 0 && { outputsSkipped: skipped }),
       ...(unlisted > 0 && { outputsUnlisted: unlisted }),
     },
-    receipt: { ...receipt },
     ...(failure !== undefined && { error: failure }),
   }
+  return { completion, outputs: spoolFault === undefined ? manifest.outputs : [] }
+}
+
+function failed(code: string, message: string, infrastructure = false): ComputeEnd {
+  const completion: Completion = {
+    outcome: 'failed',
+    error: { code, message },
+    ...(infrastructure && { infrastructure }),
+  }
+  return { completion, outputs: [] }
+}
+
+function endedInstall({ jobLog }: ComputeOptions, killed: NonNullable<SandboxReceipt['killed']>): ComputeEnd {
+  const message = `While packages were installed: ${limitMessages[killed]}`
+  jobLog.note(message)
+  return failed(`limit_${killed}`, message)
 }
 
 const limitMessages: Record<NonNullable<SandboxReceipt['killed']>, string> = {

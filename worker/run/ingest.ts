@@ -1,4 +1,5 @@
 import { parseRepositoryUrl, RepositoryRefused } from '@hivesync/contracts/repository-url.ts'
+import type { EgressDecision } from '../fetch/egress-proxy.ts'
 import { FetchFailed } from '../fetch/fetch-failed.ts'
 import { ingestRepository } from '../fetch/ingest.ts'
 import type { IngestSettings } from '../fetch/ingest-settings.ts'
@@ -8,7 +9,7 @@ import { createIndexUpload, type IndexUpload } from '../report/index-upload.ts'
 import type { JobLog } from '../report/job-log.ts'
 import type { Completion } from '../report/outbox.ts'
 import type { Progress } from '../report/progress.ts'
-import type { Sandbox } from '../sandbox/spec.ts'
+import type { RunRecord } from './run-record.ts'
 
 export interface IngestPolicy {
   dataDir: string
@@ -24,7 +25,7 @@ type UploadBatch = Parameters<typeof createIndexUpload>[0]
  * had later counts against the machine (`infrastructure`). Throws the signal's reason, and what the upload throws.
  */
 export async function runIngest(options: {
-  sandbox: Sandbox
+  record: RunRecord
   projectId: string
   input: Readonly<Record<string, unknown>>
   policy: IngestPolicy
@@ -33,9 +34,10 @@ export async function runIngest(options: {
   jobLog: JobLog
   log: Logger
   jobId: string
+  onEgress: (decision: EgressDecision) => void
   signal: AbortSignal
 }): Promise<Completion> {
-  const { input, policy, progress, jobLog, log, jobId } = options
+  const { input, policy, progress, jobLog, log, jobId, record, onEgress } = options
   const { repository, ref } = input
   if (typeof repository !== 'string' || !(ref === undefined || isRef(ref))) {
     return { outcome: 'failed', error: { code: 'invalid_input', message: 'The input of the job is not valid.' } }
@@ -44,19 +46,19 @@ export async function runIngest(options: {
     requireAllowedHost(repository, policy)
     const upload: IndexUpload = createIndexUpload(options.upload)
     const { skipped, ...result } = await ingestRepository({
-      ...{ sandbox: options.sandbox, projectId: options.projectId, repository, signal: options.signal },
+      ...{ sandbox: record.sandbox, projectId: options.projectId, repository, signal: options.signal, onEgress },
       ...(ref !== undefined && { ref }),
       dataDir: policy.dataDir,
       settings: policy.settings,
-      onProgress: ({ phase, percent, message }) =>
+      onProgress({ phase, percent, message }) {
+        record.enter(phase)
         progress.report({
           phase,
           progress: Math.min(100, Math.max(0, Math.floor(percent))),
           message: message.slice(0, 300),
-        }),
+        })
+      },
       onFiles: (files) => upload.add(files),
-      onEgress: ({ host, port, allowed, reason }) =>
-        log.info('egress', { jobId, name: host, port, outcome: allowed ? 'allowed' : 'refused', reason }),
     })
     const { refused } = await upload.finish()
     const left = Object.entries({ ...skipped, tooLong: refused }).filter(([, count]) => count > 0)

@@ -2,7 +2,8 @@ import { accessSync, constants, statSync } from 'node:fs'
 import { dirname } from 'node:path'
 import type { SandboxMount } from '../sandbox/spec.ts'
 
-const systemFolders = ['/usr/local/sbin', '/usr/local/bin', '/usr/sbin', '/usr/bin', '/sbin', '/bin']
+/** Where a machine keeps its programs; all of it is there inside, too. */
+export const systemFolders = ['/usr/local/sbin', '/usr/local/bin', '/usr/sbin', '/usr/bin', '/sbin', '/bin']
 const insideFolder = '/opt/hivesync/bin'
 
 /** How jobs get to a `node`; `path` is their whole PATH. */
@@ -24,7 +25,7 @@ export function findNodeMount(node: string, folders: readonly string[] = systemF
   }
 }
 
-function isExecutable(path: string): boolean {
+export function isExecutable(path: string): boolean {
   try {
     accessSync(path, constants.X_OK)
     return true
@@ -33,7 +34,7 @@ function isExecutable(path: string): boolean {
   }
 }
 
-function isReachableByOthers(path: string): boolean {
+export function isReachableByOthers(path: string): boolean {
   if ((statSync(path).mode & 0o005) !== 0o005) return false
   for (let folder = dirname(path); folder !== '/'; folder = dirname(folder)) {
     if ((statSync(folder).mode & 0o001) === 0) return false

@@ -1,6 +1,9 @@
 import assert from 'node:assert/strict'
 import { randomBytes } from 'node:crypto'
-import { test } from 'node:test'
+import { mkdtemp, readdir, readFile, rm, stat } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { after, before, test } from 'node:test'
 import { type Header, type Pack, pack } from 'tar-stream'
 import { createSha256 } from '../enrol/random.ts'
 import { createOutputReader, type OutputManifest } from './output-archive.ts'
@@ -23,8 +26,14 @@ async function pack1(entries: readonly Entry[]): Promise<Buffer> {
   return await bytesOf(archive)
 }
 
-async function read(bytes: Buffer, pieceBytes = 1000): Promise<OutputManifest> {
-  const reader = createOutputReader(createSha256)
+let folder: string
+before(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'hs-outputs-'))
+})
+after(() => rm(folder, { recursive: true }))
+
+async function read(bytes: Buffer, pieceBytes = 1000, into?: string): Promise<OutputManifest> {
+  const reader = createOutputReader(createSha256, into ?? (await mkdtemp(join(folder, 'spool-'))))
   for (let start = 0; start < bytes.length; start += pieceBytes) reader.write(bytes.subarray(start, start + pieceBytes))
   return await reader.finish()
 }
@@ -39,12 +48,18 @@ test('regular files are listed by path with size and digest, in any cut of the s
   for (const pieceBytes of [1, 511, 100_000]) {
     assert.deepEqual(await read(bytes, pieceBytes), {
       outputs: [
-        { path: 'a', bytes: 0, sha256: 'e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855' },
-        { path: 'b/c', bytes: 5, sha256: '2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824' },
+        { path: 'a', bytes: 0, sha256: 'e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855', name: '2' },
+        {
+          path: 'b/c',
+          bytes: 5,
+          sha256: '2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824',
+          name: '1',
+        },
       ],
       skipped: 0,
       unlisted: 0,
       damaged: false,
+      spoolFault: undefined,
     })
   }
 })
@@ -107,4 +122,35 @@ test('a header that claims a huge extended name is refused instead of waited for
   const sum = bytes.subarray(0, 512).reduce((total, byte) => total + byte, 0)
   bytes.write(`${sum.toString(8).padStart(6, '0')}\0 `, 148, 'latin1')
   assert.equal((await read(bytes)).damaged, true)
+})
+
+test('contents are kept under numbers of ours, closed to others; of two of one name only the later one', async () => {
+  const into = await mkdtemp(join(folder, 'kept-'))
+  const { outputs } = await read(
+    await pack1([
+      { name: 'b/c', content: 'old' },
+      { name: 'big', content: 'y'.repeat(200_000) },
+      { name: './b/c', content: 'newer' },
+      { name: '../out', content: 'never' },
+    ]),
+    777,
+    into,
+  )
+  const texts = await Promise.all(outputs.map(({ name }) => readFile(join(into, name), 'utf8')))
+  assert.deepEqual(
+    outputs.map(({ path }, index) => [path, texts[index]?.length]),
+    [
+      ['b/c', 5],
+      ['big', 200_000],
+    ],
+  )
+  assert.deepEqual((await readdir(into)).sort(), outputs.map(({ name }) => name).sort())
+  for (const name of await readdir(into)) assert.equal((await stat(join(into, name))).mode & 0o777, 0o600)
+})
+
+test('what cannot be written is listed all the same, and the reason told', async () => {
+  const into = await mkdtemp(join(folder, 'gone-'))
+  await rm(into, { recursive: true })
+  const { outputs, spoolFault } = await read(await pack1([{ name: 'a', content: 'x' }]), 100, into)
+  assert.deepEqual([outputs.map(({ path }) => path), spoolFault], [['a'], 'ENOENT'])
 })

@@ -2,17 +2,19 @@ import assert from 'node:assert/strict'
 import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { after, before, type TestContext, test } from 'node:test'
+import { isReceiptOf } from '@hivesync/protocol/receipt.ts'
 import { systemClock } from '../clock.ts'
 import { createSha256, systemRandom } from '../enrol/random.ts'
 import { defaultIngestSettings } from '../fetch/ingest-settings.ts'
 import { makeRepository } from '../fetch/test-support/git-repository.ts'
 import { runHeartbeat } from '../report/heartbeat.ts'
 import { createLeases } from '../report/leases.ts'
-import { openOutbox } from '../report/outbox.ts'
+import { type OutboxRecord, openOutbox } from '../report/outbox.ts'
 import { openSandbox } from '../sandbox/sandbox.ts'
 import type { Sandbox } from '../sandbox/spec.ts'
 import type { Lease } from '../test-support/contract-server.ts'
 import { makeTestFolder, openEnrolled } from '../test-support/enrolled-client.ts'
+import { verifiedReceipt } from '../test-support/file-peer.ts'
 import { findNodeMount } from './node-mount.ts'
 import { runJob } from './run-job.ts'
 
@@ -54,6 +56,8 @@ async function openRunner(t: TestContext, options: { withSandbox?: boolean; loca
   })
   return { ...enrolled, leases, outbox, run, complete }
 }
+const outputsOf = (completion: OutboxRecord['completion']) =>
+  (completion.result?.outputs ?? []) as Record<string, unknown>[]
 const shell = (script: string) => ({ command: ['/bin/sh', '-c', script] })
 
 test('a command finds its files, may write beside them, and its log, exit code and results come back', async (t) => {
@@ -70,12 +74,15 @@ test('a command finds its files, may write beside them, and its log, exit code a
     [completion.outcome, completion.error?.code, completion.result?.exitCode],
     ['failed', 'exit_code', 3],
   )
-  assert.deepEqual(completion.result?.outputs, [
-    { path: 'result', bytes: 5, sha256: '2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824' },
-  ])
-  assert.ok(Array.isArray(completion.receipt?.layers))
+  const sha256 = '2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824'
+  const { artifactId, ...output } = outputsOf(completion)[0] ?? {}
+  assert.deepEqual(output, { path: 'result', bytes: 5, sha256 })
+  assert.equal(lease.artifacts.get(String(artifactId))?.content?.toString(), 'hello')
+  assert.ok(
+    isReceiptOf(verifiedReceipt(server, lease), { ...lease.claim, workerId: [...server.workers.keys()][0] ?? '' }),
+  )
   assert.deepEqual([server.text(lease, 'stdout'), server.text(lease, 'stderr')], ['héllo\n', 'from env\n'])
-  assert.deepEqual(lease.progress, [{ phase: 'run' }])
+  assert.deepEqual(lease.progress, [{ phase: 'run' }, { phase: 'upload' }])
   assert.ok(lease.started)
 })
 

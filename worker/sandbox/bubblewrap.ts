@@ -1,5 +1,6 @@
 import { lstatSync, readlinkSync } from 'node:fs'
 import { posix } from 'node:path'
+import { type Gpu, gpuOptions } from './gpu.ts'
 import type { SandboxMount, SandboxSpec } from './spec.ts'
 
 /** Who the job is inside; outside it is the slot's own user, or the worker's. */
@@ -13,6 +14,9 @@ export const INSIDE = {
 
 const TMP_BYTES = 64 * 1024 * 1024
 const SHARED_MEMORY_BYTES = 16 * 1024 * 1024
+/** Each takes a descriptor of the launcher. */
+const MAX_SECRETS = 32
+const MAX_SECRET_BYTES = 64 * 1024
 const PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin'
 
 /** Host files under /etc that programs cannot do without and that tell nothing about the machine's people. */
@@ -52,6 +56,7 @@ const OWN_PLACES = [
   '/libx32',
   '/etc',
   '/run/hivesync',
+  '/run/secrets',
 ]
 /** The sized tmpfs themselves; mounting below them is fine. */
 const OWN_ROOTS = ['/', '/job', '/tmp', '/run']
@@ -70,6 +75,7 @@ export function requireSafeSpec(spec: SandboxSpec): void {
   const refuse = (what: string): never => {
     throw new RangeError(`sandbox: ${what}`)
   }
+  requireSafeSecrets(spec.secrets ?? {})
   const strings = [...spec.command, spec.cwd ?? '', ...Object.entries(spec.env ?? {}).flat()]
   // The vector is NUL-separated: a NUL inside a value would begin an option of the job's choosing.
   if (strings.some((text) => text.includes('\0'))) refuse('a NUL byte in the command, cwd or environment')
@@ -90,6 +96,17 @@ export function requireSafeSpec(spec: SandboxSpec): void {
   }
 }
 
+function requireSafeSecrets(secrets: Readonly<Record<string, Uint8Array>>): void {
+  const entries = Object.entries(secrets)
+  if (entries.length > MAX_SECRETS) throw new RangeError(`sandbox: more than ${MAX_SECRETS} secrets`)
+  for (const [name, { byteLength }] of entries) {
+    // Neither message holds what a secret says, and a name that is no file name may be one by mistake.
+    if (!/^[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}$/.test(name)) throw new RangeError('sandbox: the name of a secret')
+    if (byteLength > MAX_SECRET_BYTES)
+      throw new RangeError(`sandbox: the secret ${name} is over ${MAX_SECRET_BYTES} bytes`)
+  }
+}
+
 const isPlainPath = (path: string): boolean =>
   path.startsWith('/') &&
   !path.includes('\0') &&
@@ -102,18 +119,19 @@ const isPlainPath = (path: string): boolean =>
  */
 export function bubblewrapOptions(options: {
   spec: SandboxSpec
-  seccompFd: number
-  statusFd: number
+  descriptors: { seccomp: number; status: number; secrets: number }
   /** Host folder with passwd, group, hosts, nsswitch.conf. */
   etc: string
   /** What of the product runs inside; only with egress. */
   forwarder?: { node: string; script: string }
+  /** What the worker grants. */
+  gpus: readonly Gpu[]
 }): string[] {
   const { spec } = options
   const flags = [
     ...['--unshare-all', '--unshare-user', '--disable-userns', '--die-with-parent', '--new-session', '--clearenv'],
     ...['--uid', String(INSIDE_UID), '--gid', String(INSIDE_UID), '--hostname', 'job'],
-    ...['--seccomp', String(options.seccompFd), '--json-status-fd', String(options.statusFd)],
+    ...['--seccomp', String(options.descriptors.seccomp), '--json-status-fd', String(options.descriptors.status)],
     ...['--chdir', spec.cwd ?? '/job'],
   ]
   const env = { PATH, HOME: '/job', LANG: 'C.UTF-8', ...spec.env }
@@ -143,6 +161,8 @@ export function bubblewrapOptions(options: {
   }
   for (const path of ETC_FROM_HOST) places.push('--ro-bind-try', path, path)
   for (const mount of spec.mounts ?? []) places.push(...mountOption(mount))
+  places.push(...secretOptions(Object.keys(spec.secrets ?? {}), options.descriptors.secrets))
+  if (spec.gpu === true) places.push(...gpuOptions(options.gpus))
   if (spec.egressSocket !== undefined && options.forwarder !== undefined) {
     places.push(
       '--ro-bind',
@@ -168,6 +188,15 @@ export function bubblewrapOptions(options: {
     '/usr',
   ]
 }
+
+/** bubblewrap copies each descriptor into the root's tmpfs, which is closed for writing afterwards. */
+const secretOptions = (names: readonly string[], firstFd: number): string[] =>
+  names.length === 0
+    ? []
+    : [
+        ...['--perms', '0500', '--dir', '/run/secrets'],
+        ...names.flatMap((name, at) => ['--perms', '0400', '--file', String(firstFd + at), `/run/secrets/${name}`]),
+      ]
 
 const mountOption = (mount: SandboxMount): string[] => [
   mount.writable === true ? '--bind' : '--ro-bind',

@@ -1,29 +1,34 @@
-import { spawn } from 'node:child_process'
+import { type ChildProcess, spawn } from 'node:child_process'
 import { closeSync } from 'node:fs'
 import { Socket } from 'node:net'
 import { setTimeout as wait } from 'node:timers/promises'
 import { closingChain } from './inherited.ts'
+import { FD } from './launch-chain.ts'
 import { findStartTime, isNamespaceInit } from './process-tree.ts'
 
 /** SIGKILL ends a process at its next return to user mode; one still there after this hangs in the kernel. */
 const REAP_DEADLINE_MS = 15_000
 
-/** Where the launcher's own descriptors lie: 3 belongs to the job when it has an archive and is closed otherwise. */
-export function descriptorPlan(withArchive: boolean): { args: number; seccomp: number; status: number } {
-  const first = withArchive ? 4 : 3
-  return { args: first, seccomp: first + 1, status: first + 2 }
-}
-
 /** A process of a job outlived SIGKILL: its slot must not be used again. */
 export class ProcessSurvived extends Error {}
 
+/** What turns a waiting launcher into a job. */
+export interface LaunchOrder {
+  readonly bubblewrapOptions: readonly string[]
+  readonly script: string
+  /** One for each descriptor the launcher was spawned with for them. */
+  readonly secrets: readonly Uint8Array[]
+}
+
 export interface LaunchedJob {
-  /** bubblewrap's own pid (outside), from which every process of the job descends; undefined when nothing was spawned. */
+  /** The launcher's pid outside, bubblewrap's later, from which every process of the job descends; undefined when nothing was spawned. */
   readonly pid: number | undefined
   /** Process 1 of the sandbox as a host pid, undefined until bubblewrap has made it. */
   initPid(): number | undefined
-  /** Lets bubblewrap begin: until then nothing of the job exists. */
-  start(): void
+  /** Whether the launcher still waits or runs. */
+  isAlive(): boolean
+  /** Lets it begin: until then nothing of the job exists. Once only. */
+  start(order: LaunchOrder): void
   /** SIGKILL to everything; safe at any moment, also before `start`. */
   kill(): void
   /**
@@ -34,91 +39,127 @@ export interface LaunchedJob {
 }
 
 /**
- * Spawns the chain with an empty environment (bubblewrap is process 1 inside, its environment readable there) and holds
- * it at a gate: bubblewrap waits for its options on a pipe, so limits can be put on its pid first. `jobFds` are 0, 1, 2
- * and, for an archive, 3; all given descriptors are closed here, except when it throws (no descriptors left, a command
- * longer than the kernel takes): then nothing runs and they stay the caller's.
+ * Spawns the chain with an empty environment (bubblewrap is process 1 inside, its environment readable there) and leaves
+ * it waiting for its script, so that limits can be put on its pid first. `jobFds` are 0 to 3, `script` the worker's end of
+ * the pipe whose other is `scriptFd`; all given descriptors are closed here, except when it throws (no descriptors left):
+ * then nothing runs and they stay the caller's. A launcher that waits does not keep this process alive.
  */
 export function launch(options: {
   chain: readonly [string, ...string[]]
-  bubblewrapOptions: readonly string[]
-  jobFds: readonly (number | 'ignore')[]
+  jobFds: readonly [number, number, number, number]
+  scriptFd: number
+  script: Socket
   seccompFd: number
+  secrets: number
   /** What this process would otherwise hand on, see findInheritedDescriptors. */
   inherited: readonly number[]
 }): LaunchedJob {
-  const { chain, jobFds, seccompFd } = options
-  const plan = descriptorPlan(jobFds.length > 3)
+  const given = [...options.jobFds, options.scriptFd, options.seccompFd]
   // Lower numbers are the job's and the launcher's own, put in place over whatever lay there.
-  const stray = options.inherited.filter((fd) => fd > plan.status)
-  const [program, ...args] = closingChain(stray, chain)
+  const stray = options.inherited.filter((fd) => fd >= FD.secrets + options.secrets)
+  const [program, ...args] = closingChain(stray, options.chain)
+  const secretFds = Array.from({ length: options.secrets }, () => 'pipe' as const)
   const child = spawn(program, args, {
     env: {},
     cwd: '/',
     detached: true, // its own session: Ctrl-C in the worker's terminal must not end jobs the worker wants to drain
-    stdio: [...jobFds, 'pipe', seccompFd, 'pipe'],
+    stdio: [...options.jobFds, options.scriptFd, 'pipe', options.seccompFd, 'pipe', ...secretFds],
   })
   const spawnFailed = new Promise<never>((_, reject) => child.once('error', reject))
   spawnFailed.catch(() => {}) // whoever waits for `ended` hears it; without descriptors left (EMFILE) the throw below says it
-  const gate = ownEnd(child.stdio?.[plan.args])
-  const status = ownEnd(child.stdio?.[plan.status])
-  for (const fd of [...jobFds, seccompFd]) if (typeof fd === 'number') closeSync(fd)
-  const exited = new Promise<{ code: number | null; signal: string | null }>((resolve) => {
-    child.once('exit', (code, signal) => resolve({ code, signal }))
-  })
-
-  let report = ''
-  let init: { pid: number; startTime: string | undefined } | undefined
+  const gate = ownEnd(child, FD.args)
+  const status = ownEnd(child, FD.status)
+  const secretEnds = secretFds.map((_, at) => ownEnd(child, FD.secrets + at))
+  const written = [gate, options.script, ...secretEnds]
+  const ends = [status, ...written]
+  for (const fd of given) closeSync(fd)
+  const report = watchReport(status, () => killing && killAll())
   let started = false
   let killing = false
   const killAll = (): void => {
     // Process 1 first: its end takes the whole namespace along, even if bubblewrap had not tied it to itself yet.
-    if (init !== undefined) killInit(init)
+    if (report.init !== undefined) killInit(report.init)
     child.kill('SIGKILL')
   }
-  status.on('data', (chunk: Buffer) => {
-    report += chunk.toString('latin1')
-    if (init !== undefined) return
-    const pid = /"child-pid": (\d+)/.exec(report)?.[1]
-    if (pid === undefined) return
-    init = { pid: Number(pid), startTime: findStartTime(Number(pid)) }
-    if (killing) killAll()
-  })
-  const statusClosed = new Promise<void>((resolve) => status.once('close', () => resolve()))
-  // Both carry a few bytes and end with bubblewrap; a reset when it is killed says nothing `exit` does not say.
-  gate.on('error', () => {})
-  status.on('error', () => {})
-
-  async function end(): Promise<{ exitCode: number | null; signal: string | null; commandRan: boolean }> {
-    const { code, signal } = await exited
-    gate.destroy()
-    await statusClosed
-    if (init !== undefined) await requireGone(init)
-    return { exitCode: code, signal, commandRan: /"exit-code": \d+/.test(report) }
+  // They carry little and end with bubblewrap; a reset when it is killed says nothing `exit` does not say.
+  for (const end of ends) end.on('error', () => {})
+  child.unref()
+  for (const end of ends) end.unref()
+  const hold = (): void => {
+    child.ref()
+    for (const end of ends) end.ref()
   }
+
   return {
     pid: child.pid,
-    initPid: () => init?.pid,
-    start() {
+    initPid: () => report.init?.pid,
+    isAlive: () => child.pid !== undefined && child.exitCode === null && child.signalCode === null,
+    start(order) {
       started = true
+      hold()
       // One write: a small message to a socket goes whole or not at all, should the worker die right here.
-      gate.end(options.bubblewrapOptions.map((option) => `${option}\0`).join(''))
+      gate.end(order.bubblewrapOptions.map((option) => `${option}\0`).join(''))
+      for (const [at, secret] of order.secrets.entries()) secretEnds[at]?.end(secret)
+      // Not ended: the shell may not have opened the pipe yet, and opening one that nobody writes any more waits forever.
+      options.script.write(order.script)
     },
     kill() {
       killing = true
-      // Between the gate and the report process 1 may exist without our knowing its pid: then the report triggers it.
-      if (!started || init !== undefined) killAll()
+      hold()
+      // Between the script and the report process 1 may exist without our knowing its pid: then the report triggers it.
+      if (!started || report.init !== undefined) killAll()
     },
-    ended: Promise.race([end(), spawnFailed]),
+    ended: Promise.race([waitForEnd(child, written, report), spawnFailed]),
   }
 }
 
-function ownEnd(stream: unknown): Socket {
+function ownEnd(child: ChildProcess, fd: number): Socket {
+  const stream = child.stdio?.[fd]
   if (!(stream instanceof Socket)) throw new Error('sandbox: a pipe to the launcher is missing')
   return stream
 }
 
-function killInit(init: { pid: number; startTime: string | undefined }): void {
+interface Init {
+  pid: number
+  startTime: string | undefined
+}
+
+interface Report {
+  text: string
+  init: Init | undefined
+  closed: Promise<void>
+}
+
+/** Reads what bubblewrap says of itself; `onInit` is called once it has named process 1. */
+function watchReport(status: Socket, onInit: () => void): Report {
+  const closed = new Promise<void>((resolve) => status.once('close', () => resolve()))
+  const report: Report = { text: '', init: undefined, closed }
+  status.on('data', (chunk: Buffer) => {
+    report.text += chunk.toString('latin1')
+    if (report.init !== undefined) return
+    const pid = /"child-pid": (\d+)/.exec(report.text)?.[1]
+    if (pid === undefined) return
+    report.init = { pid: Number(pid), startTime: findStartTime(Number(pid)) }
+    onInit()
+  })
+  return report
+}
+
+async function waitForEnd(
+  child: ChildProcess,
+  written: readonly Socket[],
+  report: Report,
+): Promise<{ exitCode: number | null; signal: string | null; commandRan: boolean }> {
+  const { code, signal } = await new Promise<{ code: number | null; signal: string | null }>((resolve) => {
+    child.once('exit', (code, signal) => resolve({ code, signal }))
+  })
+  for (const end of written) end.destroy()
+  await report.closed
+  if (report.init !== undefined) await requireGone(report.init)
+  return { exitCode: code, signal, commandRan: /"exit-code": \d+/.test(report.text) }
+}
+
+function killInit(init: Init): void {
   // The number may belong to somebody else by now: only the very process bubblewrap named is ours.
   if (init.startTime === undefined || findStartTime(init.pid) !== init.startTime || !isNamespaceInit(init.pid)) return
   try {
@@ -129,7 +170,7 @@ function killInit(init: { pid: number; startTime: string | undefined }): void {
 }
 
 /** Process 1 of a pid namespace is gone only when the kernel has killed and reaped every other process in it. */
-async function requireGone(init: { pid: number; startTime: string | undefined }): Promise<void> {
+async function requireGone(init: Init): Promise<void> {
   if (init.startTime === undefined) return
   const deadline = performance.now() + REAP_DEADLINE_MS
   for (let pauseMs = 1; findStartTime(init.pid) === init.startTime; pauseMs = Math.min(pauseMs * 2, 50)) {

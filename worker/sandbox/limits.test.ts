@@ -202,8 +202,11 @@ test('a command longer than the kernel takes fails that job and leaves the slot 
   const openDescriptors = (): number => readdirSync('/proc/self/fd').length
   const before = openDescriptors()
   const long = Array.from({ length: 256 }, () => 'x'.repeat(16_384))
-  await assert.rejects(runJob(own, ['true', ...long], { limits: { archiveBytes: 1 } }), /E2BIG/)
-  assert.equal(openDescriptors(), before)
+  const runs = 20
+  for (let run = 0; run < runs; run += 1)
+    await assert.rejects(runJob(own, ['true', ...long], { limits: { archiveBytes: 1 } }), /Argument list too long/)
+  // Those of the last job may still be closing: only a descriptor lost with each job counts.
+  assert.ok(openDescriptors() - before < runs / 2, `${before} descriptors became ${openDescriptors()}`)
   assert.equal((await runJob(own, ['echo', 'next'])).output, 'next\n')
   await own.close()
 })

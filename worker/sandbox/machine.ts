@@ -1,4 +1,6 @@
-import type { CgroupFolders } from './cgroups.ts'
+import type { Cgroups } from './cgroups.ts'
+import type { Gpu } from './gpu.ts'
+import type { Launcher, LauncherNeeds } from './launcher.ts'
 import type { Tools } from './prerequisites.ts'
 import type { SandboxSpec } from './spec.ts'
 import type { SandboxState } from './state.ts'
@@ -7,11 +9,14 @@ import type { SandboxState } from './state.ts'
 export interface Machine {
   readonly tools: Tools
   readonly state: SandboxState
-  readonly cgroups: CgroupFolders
-  readonly held: ReadonlySet<string>
+  readonly cgroups: Cgroups
   readonly layers: readonly string[]
   readonly node: string
   readonly inherited: readonly number[]
+  /** What jobs that ask for a GPU are given. */
+  readonly gpus: readonly Gpu[]
+  /** The host user of a slot's jobs; undefined when the worker may not choose one. */
+  slotUid(slot: number): number | undefined
   /** Removals of control groups still under way. */
   readonly trash: Set<Promise<void>>
 }
@@ -19,8 +24,8 @@ export interface Machine {
 export interface SlotRun {
   spec: SandboxSpec
   slot: number
-  /** The host user of the job; undefined when the worker may not choose one. */
-  slotUid: number | undefined
+  /** The launcher of this slot, which becomes the job. */
+  takeLauncher: (needs: LauncherNeeds) => Promise<Launcher>
   closing: AbortSignal
   /** Called when a process outlived its job, so the slot's user and pipes must not be used again. */
   onUnusable: () => void

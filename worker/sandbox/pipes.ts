@@ -7,14 +7,14 @@ import { join } from 'node:path'
  * Named pipes instead of Node's own stdio: those are socket pairs, which a job cannot open again (`echo x >/dev/stderr`
  * fails with ENXIO), and a regular file as stdin could be reopened for writing by a job that runs as the worker's user.
  */
-export type PipeName = 'stdin' | 'stdout' | 'stderr' | 'archive'
+export type PipeName = 'stdin' | 'stdout' | 'stderr' | 'archive' | 'script'
 
 /** Read by the owner for as long as it lives: see isOwned. */
 const ALIVE = 'alive'
 
-const NAMES: readonly PipeName[] = ['stdin', 'stdout', 'stderr', 'archive']
+const NAMES: readonly PipeName[] = ['stdin', 'stdout', 'stderr', 'archive', 'script']
 
-/** Makes the four pipes of every slot, and `alive`, in `folder`, which must be closed to everyone but the worker. */
+/** Makes the pipes of every slot, and `alive`, in `folder`, which must be closed to everyone but the worker. */
 export function makePipes(mkfifo: string, folder: string, slots: number): void {
   const paths = Array.from({ length: slots }, (_, slot) => NAMES.map((name) => pipePath(folder, slot, name))).flat()
   execFileSync(mkfifo, [...paths, join(folder, ALIVE)], { env: {}, stdio: ['ignore', 'ignore', 'inherit'] })
@@ -28,7 +28,7 @@ export interface Pipe {
   stream: Socket
 }
 
-/** Opens one pipe of a slot no job holds any more. `stdin` flows into the job, the others out of it. */
+/** Opens one pipe of a slot no job holds any more. `stdin` and `script` flow into the job, the others out of it. */
 export function openPipe(folder: string, slot: number, name: PipeName): Pipe {
   const path = pipePath(folder, slot, name)
   // The user of the job opens it again through /dev/stdout; and a job under the worker's own user may have closed it off.
@@ -42,7 +42,7 @@ export function openPipe(folder: string, slot: number, name: PipeName): Pipe {
   }
   try {
     const reader = open(O_RDONLY | O_NONBLOCK)
-    if (name !== 'stdin')
+    if (name !== 'stdin' && name !== 'script')
       return { jobFd: open(O_WRONLY), stream: new Socket({ fd: reader, readable: true, writable: false }) }
     const writer = open(O_WRONLY | O_NONBLOCK)
     const jobFd = open(O_RDONLY) // blocking, as a program expects of its stdin; a writer is there, so this does not wait

@@ -12,7 +12,7 @@ const open = { appArmorRestrictsUserNamespaces: false, unprivilegedUserNamespace
 test('missing programs are named together, with the command that installs them', () => {
   const folder = mkdtempSync(join(tmpdir(), 'hivesync-tools-test-'))
   try {
-    for (const name of ['prlimit', 'mkfifo', 'chown']) {
+    for (const name of ['prlimit', 'mkfifo', 'chown', 'sh']) {
       writeFileSync(join(folder, name), '')
       chmodSync(join(folder, name), 0o755)
     }

@@ -1,5 +1,5 @@
 import { accessSync, constants, existsSync, readFileSync } from 'node:fs'
-import { SYSCALLS } from './seccomp.ts'
+import { SYSCALLS } from './syscalls.ts'
 import { SandboxUnavailable } from './unavailable.ts'
 
 /** Absolute paths of the programs a launch goes through. */
@@ -9,6 +9,7 @@ export interface Tools {
   readonly prlimit: string
   readonly mkfifo: string
   readonly chown: string
+  readonly sh: string
 }
 
 const FOLDERS = ['/usr/bin', '/bin', '/usr/sbin', '/sbin', '/usr/local/bin']
@@ -18,6 +19,7 @@ const PACKAGES: Readonly<Record<keyof Tools, string>> = {
   prlimit: 'util-linux',
   mkfifo: 'coreutils',
   chown: 'coreutils',
+  sh: 'dash',
 }
 
 /** The command that installs packages on this machine, by the package manager it has. */
@@ -49,16 +51,18 @@ export function requireTools(folders: readonly string[] = FOLDERS): Tools {
   const prlimit = find('prlimit')
   const mkfifo = find('mkfifo')
   const chown = find('chown')
+  const sh = find('sh')
   if (
     bwrap !== undefined &&
     setpriv !== undefined &&
     prlimit !== undefined &&
     mkfifo !== undefined &&
-    chown !== undefined
+    chown !== undefined &&
+    sh !== undefined
   ) {
-    return { bwrap, setpriv, prlimit, mkfifo, chown }
+    return { bwrap, setpriv, prlimit, mkfifo, chown, sh }
   }
-  const names = ['bwrap', 'setpriv', 'prlimit', 'mkfifo', 'chown'] as const
+  const names = ['bwrap', 'setpriv', 'prlimit', 'mkfifo', 'chown', 'sh'] as const
   const missing = names.filter((name) => find(name) === undefined)
   throw new SandboxUnavailable(
     `The sandbox needs ${missing.join(', ')}, not found on this machine.`,

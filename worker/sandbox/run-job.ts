@@ -1,9 +1,11 @@
 import { statSync } from 'node:fs'
+import type { Socket } from 'node:net'
+import { Readable } from 'node:stream'
+import { pipeline } from 'node:stream/promises'
 import { requireSafeSpec, writablePlaces } from './bubblewrap.ts'
-import { type JobCgroup, makeJobCgroup } from './cgroups.ts'
-import { type LaunchedJob, ProcessSurvived } from './launch.ts'
+import { ProcessSurvived } from './launch.ts'
 import { taskLimit } from './launch-chain.ts'
-import { launchJob, type Pipes } from './launch-job.ts'
+import { begin, discard, type Launcher, type LauncherNeeds, launcherNeeds, release } from './launcher.ts'
 import { lend } from './lend.ts'
 import type { Machine, SlotRun } from './machine.ts'
 import { type Meter, pump } from './output.ts'
@@ -34,16 +36,18 @@ const MAX_WALL_MS = 2 ** 31 - 1
 
 /** Runs one job in a slot of its own; see `Sandbox.run` for what holds afterwards. */
 export async function runInSlot(machine: Machine, run: SlotRun): Promise<SandboxResult> {
-  const { spec } = run
+  const { spec, slot } = run
   requireSafeSpec(spec)
+  const needs = launcherNeeds(machine, spec)
+  const slotUid = machine.slotUid(slot)
   if (spec.limits.wallMs > MAX_WALL_MS) throw new RangeError(`sandbox: wallMs is more than ${MAX_WALL_MS}`)
   if (spec.egressSocket !== undefined) requireSocket(spec.egressSocket)
   const takeBacks: (() => Promise<void>)[] = []
   try {
     for (const path of lentPaths(spec)) {
-      if (run.slotUid !== undefined) takeBacks.push(await lend(machine.tools.chown, path, run.slotUid))
+      if (slotUid !== undefined) takeBacks.push(await lend(machine.tools.chown, path, slotUid))
     }
-    return await runWithLimits(machine, run)
+    return await runWithLimits(machine, run, needs)
   } finally {
     for (const takeBack of takeBacks) await takeBack()
   }
@@ -55,113 +59,96 @@ function lentPaths({ mounts = [], egressSocket }: SandboxSpec): string[] {
   return egressSocket === undefined ? lent : [...lent, egressSocket]
 }
 
-async function runWithLimits(machine: Machine, run: SlotRun): Promise<SandboxResult> {
+async function runWithLimits(machine: Machine, run: SlotRun, needs: LauncherNeeds): Promise<SandboxResult> {
   const { spec } = run
   const signals = [run.closing, ...(spec.signal === undefined ? [] : [spec.signal])]
-  if (signals.some((signal) => signal.aborted)) return canceledBeforeStart(machine)
-
-  const withForwarder = spec.egressSocket !== undefined
-  const tasks = taskLimit(spec.limits, withForwarder)
-  const cgroup = makeJobCgroup(machine.cgroups, `slot-${run.slot}-${nextJob()}`, {
-    memoryBytes: spec.limits.memoryBytes,
-    tasks,
-  })
+  const isAborted = (): boolean => signals.some((signal) => signal.aborted)
+  if (isAborted()) return canceledBeforeStart(machine, spec)
+  const launcher = await run.takeLauncher(needs)
   try {
-    return await superviseJob(machine, run, tasks, cgroup, signals)
+    if (isAborted()) {
+      await discard(machine, launcher)
+      return canceledBeforeStart(machine, spec)
+    }
+    return await superviseJob(machine, run, launcher, signals)
   } catch (error) {
     if (error instanceof ProcessSurvived) run.onUnusable()
     throw error
-  } finally {
-    const removal: Promise<void> = cgroup
-      .remove()
-      .catch(() => {}) // closing tries again and reports what is still held
-      .then(() => void machine.trash.delete(removal))
-    machine.trash.add(removal)
   }
-}
-
-let jobs = 0
-const nextJob = (): number => {
-  jobs += 1
-  return jobs
 }
 
 async function superviseJob(
   machine: Machine,
   run: SlotRun,
-  tasks: number,
-  cgroup: JobCgroup,
+  launcher: Launcher,
   signals: readonly AbortSignal[],
 ): Promise<SandboxResult> {
-  const { limits } = run.spec
-  const { pipes, job } = launchJob(machine, run, tasks)
+  const { spec } = run
+  const { limits } = spec
+  const { job, cgroup } = launcher
   let killed: KillReason | null = null
   let failure: { error: unknown } | undefined
+  const end = (): void => {
+    job.kill()
+    cgroup.kill()
+  }
   const kill = (reason: KillReason): void => {
     killed ??= reason
-    job.kill()
+    end()
   }
   const fail = (error: unknown): void => {
     failure ??= { error }
-    job.kill()
+    end()
   }
   const onAbort = (): void => kill('canceled')
   for (const signal of signals) signal.addEventListener('abort', onAbort)
-  const flow = startFlow(run.spec, pipes, kill, fail)
   const startedAt = performance.now()
   const timer = setTimeout(() => kill('wall'), limits.wallMs)
+  const flow = startFlow(spec, launcher.pipes, kill, fail)
   let watching: Watch | undefined
   try {
-    if ((await attachTo(cgroup, job, fail)) && killed === null && failure === undefined) {
+    try {
+      const tasks = taskLimit(limits, spec.egressSocket !== undefined)
+      begin(machine, launcher, spec, tasks)
       watching = watch({
         pid: job.pid ?? 0,
         initPid: job.initPid,
         places: writablePlaces(limits.diskBytes),
         cgroup,
-        held: machine.held,
+        held: machine.cgroups.held,
         limits: { memoryBytes: limits.memoryBytes, tasks, cpuSeconds: limits.cpuSeconds },
         onExcess: kill,
         onFailure: fail,
       })
-      job.start()
+    } catch (error) {
+      fail(error) // a limit that did not take: the launcher still waits and ends without having run anything
     }
     const ended = await job.ended
     const { outputBytes, archiveBytes, complaint } = await flow.ended()
     const wallMs = Math.round(performance.now() - startedAt)
-    const { oomKilled, ...used } = watching?.stop() ?? { cpuMs: null, peakMemoryBytes: null, oomKilled: false }
+    const { oomKilled, ...used } = watching?.stop() ?? { ...NOTHING_USED, oomKilled: false }
     if (failure !== undefined) throw failure.error
     const cpuReached = (used.cpuMs ?? 0) >= limits.cpuSeconds * 1000 - CPU_SAMPLE_SLACK_MS
     if (oomKilled) killed ??= 'memory'
     if (cpuReached && CPU_EXITS.includes(ended.exitCode)) killed ??= 'cpu'
-    if (killed === null && ended.signal === null && !ended.commandRan) throw new LaunchRefused(complaint, run.slotUid)
+    if (killed === null && ended.signal === null && !ended.commandRan) {
+      throw new LaunchRefused(complaint, machine.slotUid(run.slot))
+    }
     const own =
       killed === null ? { exitCode: ended.exitCode, signal: ended.signal } : { exitCode: null, signal: 'SIGKILL' }
-    return { ...own, receipt: { layers: [...machine.layers], wallMs, ...used, outputBytes, archiveBytes, killed } }
+    return { ...own, receipt: { ...receiptHead(machine, spec), wallMs, ...used, outputBytes, archiveBytes, killed } }
   } finally {
     watching?.stop()
     clearTimeout(timer)
     for (const signal of signals) signal.removeEventListener('abort', onAbort)
-    for (const pipe of Object.values(pipes)) pipe.stream.destroy()
-  }
-}
-
-/** Whether the waiting launcher is in its groups now; false when it has already ended, which `job.ended` explains. */
-async function attachTo(cgroup: JobCgroup, job: LaunchedJob, fail: (error: unknown) => void): Promise<boolean> {
-  if (job.pid === undefined) return false
-  try {
-    await cgroup.attach(job.pid)
-    return true
-  } catch (error) {
-    if (error instanceof Error && 'code' in error && error.code === 'ESRCH') job.kill()
-    else fail(error)
-    return false
+    release(machine, launcher)
   }
 }
 
 /** Lets bytes flow between the job and its caller, counted and capped; `ended` resolves once every pipe has run dry. */
 function startFlow(
   spec: SandboxSpec,
-  pipes: Pipes,
+  pipes: Launcher['pipes'],
   kill: (reason: KillReason) => void,
   fail: (error: unknown) => void,
 ): { ended(): Promise<{ outputBytes: number; archiveBytes: number; complaint: string }> } {
@@ -178,19 +165,16 @@ function startFlow(
     pump(pipes.stdout.stream, output, outputBytes, onOutput('stdout'), onFull),
     pump(pipes.stderr.stream, output, outputBytes, onOutput('stderr'), onFull),
   ]
-  if (pipes.archive !== undefined) {
+  if (archiveBytes > 0) {
     const onChunk = (chunk: Buffer): void => spec.onArchive?.(chunk)
     drained.push(pump(pipes.archive.stream, archive, archiveBytes, onChunk, () => kill('archive')))
-  }
+  } else pipes.archive.stream.destroy()
   const settled = Promise.all(drained.map((stream) => stream.catch(fail)))
-  const stdin = pipes.stdin?.stream
-  // A job may end, or close its stdin, before it has read everything.
-  stdin?.on('error', (error) => ('code' in error && error.code === 'EPIPE' ? undefined : fail(error)))
-  if (spec.stdin !== undefined) stdin?.end(spec.stdin)
+  feed(spec.stdin, pipes.stdin.stream).catch(fail)
   return {
     async ended() {
-      stdin?.destroy()
-      await settled
+      pipes.stdin.stream.destroy()
+      await settled // not for the source of stdin, which may never say another word
       return {
         outputBytes: Math.min(output.bytes, outputBytes),
         archiveBytes: Math.min(archive.bytes, archiveBytes),
@@ -200,9 +184,34 @@ function startFlow(
   }
 }
 
-function canceledBeforeStart(machine: Machine): SandboxResult {
-  const nothing = { wallMs: 0, cpuMs: 0, peakMemoryBytes: 0, outputBytes: 0, archiveBytes: 0 }
-  return { exitCode: null, signal: null, receipt: { layers: [...machine.layers], ...nothing, killed: 'canceled' } }
+/**
+ * Writes stdin as fast as the job reads it. A job may end, or close its stdin, before it has read everything: that is no
+ * error, and the rest is never asked for. What the source itself throws is one.
+ */
+async function feed(stdin: SandboxSpec['stdin'], stream: Socket): Promise<void> {
+  if (stdin === undefined) {
+    stream.destroy()
+    return
+  }
+  const source = stdin instanceof Uint8Array ? Readable.from([stdin]) : Readable.from(stdin, { objectMode: false })
+  try {
+    await pipeline(source, stream)
+  } catch (error) {
+    const closed = ['EPIPE', 'ERR_STREAM_PREMATURE_CLOSE', 'ERR_STREAM_DESTROYED']
+    if (!(error instanceof Error && 'code' in error && closed.includes(String(error.code)))) throw error
+  }
+}
+
+const NOTHING_USED = { cpuMs: null, peakMemoryBytes: null, peakPids: null }
+
+const receiptHead = (machine: Machine, { limits }: SandboxSpec) => ({
+  layers: [...machine.layers],
+  limits: { ...limits },
+})
+
+function canceledBeforeStart(machine: Machine, spec: SandboxSpec): SandboxResult {
+  const nothing = { wallMs: 0, cpuMs: 0, peakMemoryBytes: 0, peakPids: 0, outputBytes: 0, archiveBytes: 0 }
+  return { exitCode: null, signal: null, receipt: { ...receiptHead(machine, spec), ...nothing, killed: 'canceled' } }
 }
 
 function requireSocket(path: string): void {

@@ -1,6 +1,8 @@
-import { openCgroups } from './cgroups.ts'
+import { type CgroupParents, openCgroups } from './cgroups.ts'
+import type { Gpu } from './gpu.ts'
 import { findInheritedDescriptors } from './inherited.ts'
 import type { Machine } from './machine.ts'
+import { openParking } from './parking.ts'
 import { explainRefusal, readKernelSwitches, requirePlatform, requireTools } from './prerequisites.ts'
 import { LaunchRefused, runInSlot } from './run-job.ts'
 import type { Sandbox, SandboxLimits, SandboxResult, SandboxSpec } from './spec.ts'
@@ -9,15 +11,20 @@ import { makeState } from './state.ts'
 export interface SandboxOptions {
   /** How many jobs may run at once; as root each has a user of its own, uid 61001 + slot. */
   slots: number
-  /** Folders of cgroup v1 controllers this user may make groups in. */
-  cgroupParent?: Readonly<Partial<Record<'memory' | 'pids' | 'cpu' | 'unified', string>>> | undefined
+  /** Folders of controllers this user may make groups in; `unified` is one of cgroup v2. Default: looked for. */
+  cgroupParent?: CgroupParents | undefined
   /** Default: the binary this process runs. */
   node?: string
+  /** What jobs that ask for a GPU are given, from `findGpus`; default none. */
+  gpus?: readonly Gpu[]
+  /** How many launchers wait ahead of their jobs, each a shell of a megabyte; 0 makes every job wait for its own. Default 2. */
+  parked?: number
 }
 
 /** Far from people and services (system < 1000, people < 60000, nobody 65534); systemd's dynamic users start at 61184. */
 const FIRST_SLOT_UID = 61_001
 const MAX_SLOTS = 128
+const PARKED = 2
 
 const TRIAL: SandboxLimits = {
   wallMs: 20_000,
@@ -44,21 +51,22 @@ export async function openSandbox(options: SandboxOptions): Promise<Sandbox> {
   const isRoot = process.getuid?.() === 0
   const state = makeState({ tools, slots: options.slots, arch: process.arch })
   const cgroups = openCgroups(state.name, options.cgroupParent)
-  const held = new Set(Object.keys(cgroups.folders))
   const layers = ['namespaces', 'seccomp', 'rlimits', ...(isRoot ? ['user-slot'] : []), ...cgroups.layers]
-  if (!held.has('memory') || !held.has('pids')) layers.push('rss-watchdog')
+  if (!cgroups.held.has('memory') || !cgroups.held.has('pids')) layers.push('rss-watchdog')
   const node = options.node ?? process.execPath
   const machine: Machine = {
     tools,
     state,
     cgroups,
-    held,
     layers,
     node,
     inherited: findInheritedDescriptors(),
+    gpus: options.gpus ?? [],
+    slotUid: (slot) => (isRoot ? FIRST_SLOT_UID + slot : undefined),
     trash: new Set(),
   }
 
+  const parking = openParking(machine)
   const freeSlots = Array.from({ length: options.slots }, (_, slot) => slot)
   const running = new Set<Promise<unknown>>()
   const closing = new AbortController()
@@ -69,17 +77,20 @@ export async function openSandbox(options: SandboxOptions): Promise<Sandbox> {
     if (slot === undefined) throw new Error(`sandbox: all ${options.slots} slots are taken`)
     let reusable = true
     try {
-      const slotUid = isRoot ? FIRST_SLOT_UID + slot : undefined
       return await runInSlot(machine, {
         spec,
         slot,
-        slotUid,
+        takeLauncher: (needs) => parking.take(slot, needs),
         closing: closing.signal,
         onUnusable: () => (reusable = false),
       })
     } finally {
       if (reusable) freeSlots.push(slot)
+      prepare()
     }
+  }
+  function prepare(): void {
+    if (!closing.signal.aborted) parking.prepare(freeSlots.slice(0, options.parked ?? PARKED))
   }
   function run(spec: SandboxSpec): Promise<SandboxResult> {
     const job = runInFreeSlot(spec)
@@ -93,6 +104,7 @@ export async function openSandbox(options: SandboxOptions): Promise<Sandbox> {
   async function close(): Promise<void> {
     closing.abort()
     await Promise.all([...running])
+    await parking.close()
     await Promise.all([...machine.trash])
     await state.remove(cgroups)
   }

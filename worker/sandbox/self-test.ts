@@ -46,7 +46,9 @@ export async function proveIsolation(sandbox: Sandbox): Promise<IsolationReport>
     }
   }
   const layers = [...sandbox.layers]
-  const isHeldByKernel = ['cgroup-v1-memory', 'cgroup-v1-pids'].every((layer) => layers.includes(layer))
+  const isHeldByKernel = ['memory', 'pids'].every((name) =>
+    layers.some((layer) => /^cgroup-v[12]-/.test(layer) && layer.endsWith(name)),
+  )
   const isClosed = checks.every((check) => check.blocked)
   return { level: !isClosed ? 'none' : isHeldByKernel ? 'full' : 'reduced', layers, checks }
 }

@@ -35,8 +35,18 @@ export interface SandboxSpec {
   /** Default /job. */
   cwd?: string
   mounts?: readonly SandboxMount[]
-  /** Else /dev/null. */
-  stdin?: Uint8Array
+  /**
+   * Else /dev/null. An iterable (a file's read stream, say) is read as fast as the job takes it, so nothing large need be
+   * in memory; its error fails the run, and it is returned to (a stream is destroyed) when the job ends before it does.
+   */
+  stdin?: Uint8Array | AsyncIterable<Uint8Array>
+  /**
+   * Each a file of its name below /run/secrets, readable (0400) by the job's user alone, for this run alone: it goes from
+   * memory through a pipe into the sandbox's own tmpfs, never to a disk, an environment or a command line.
+   */
+  secrets?: Readonly<Record<string, Uint8Array>>
+  /** Lets the job use the GPUs the sandbox was opened with; rejects with GpuUnavailable when those are none. */
+  gpu?: boolean
   limits: SandboxLimits
   /**
    * A unix socket of the worker's filtering proxy, the only way out; inside, 127.0.0.1:8118 forwards to it. Absent: no
@@ -54,10 +64,14 @@ export type KillReason = 'wall' | 'cpu' | 'memory' | 'pids' | 'output' | 'archiv
 
 export interface SandboxReceipt {
   layers: string[]
+  /** The limits as they were set. */
+  limits: SandboxLimits
   wallMs: number
   /** null where neither a cgroup nor a sample saw it. */
   cpuMs: number | null
   peakMemoryBytes: number | null
+  /** Tasks at once at most, the sandbox's own (two; with egress up to eighteen) among them. */
+  peakPids: number | null
   outputBytes: number
   archiveBytes: number
   killed: KillReason | null

@@ -12,7 +12,7 @@ import {
 } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { basename, join } from 'node:path'
-import { type CgroupFolders, closeCgroups } from './cgroups.ts'
+import { type Cgroups, closeCgroups } from './cgroups.ts'
 import { isOwned, makePipes, own } from './pipes.ts'
 import type { Tools } from './prerequisites.ts'
 import { seccompProgram } from './seccomp.ts'
@@ -29,7 +29,7 @@ export interface SandboxState {
   readonly etc: string
   readonly forwarder: string
   /** Removes the control groups and the folder; rejects when a group is still held. */
-  remove(cgroups: CgroupFolders): Promise<void>
+  remove(cgroups: Cgroups): Promise<void>
 }
 
 const ETC = {

@@ -1,4 +1,4 @@
-import type { JobCgroup } from './cgroups.ts'
+import type { Controller, JobCgroup } from './cgroups.ts'
 import { sampleTmpfs, sampleTree } from './process-tree.ts'
 
 /** A 256 MiB cap was overshot to 282 MiB (median) at 25 ms and to 347 at 50 ms (measured). */
@@ -16,7 +16,7 @@ export type Excess = 'memory' | 'pids' | 'cpu'
 
 export interface Watch {
   /** Looks a last time and stops; null is "never seen", as for a job shorter than one look without cgroups. */
-  stop(): { cpuMs: number | null; peakMemoryBytes: number | null; oomKilled: boolean }
+  stop(): { cpuMs: number | null; peakMemoryBytes: number | null; peakPids: number | null; oomKilled: boolean }
 }
 
 /**
@@ -30,7 +30,7 @@ export function watch(options: {
   places: readonly { path: string; bytes: number }[]
   cgroup: JobCgroup
   /** Which controllers hold in the kernel. */
-  held: ReadonlySet<string>
+  held: ReadonlySet<Controller>
   limits: WatchedLimits
   onExcess: (excess: Excess) => void
   onFailure: (error: unknown) => void
@@ -40,6 +40,7 @@ export function watch(options: {
   const samplesTree = samplesLimits || !held.has('cpuacct')
   let cpuMs: number | null = null
   let peakMemoryBytes: number | null = null
+  let peakPids: number | null = null
   let oomKilled = false
 
   const look = (): Excess | undefined => {
@@ -57,7 +58,8 @@ export function watch(options: {
       }
     }
     cpuMs = counted.cpuMs ?? cpuMs
-    peakMemoryBytes = counted.peakMemoryBytes ?? peakMemoryBytes
+    peakMemoryBytes = highest(peakMemoryBytes, counted.peakMemoryBytes)
+    peakPids = highest(peakPids, counted.peakTasks ?? (tasks > 0 ? tasks : null))
     if (oomKilled) return 'memory'
     if (!held.has('memory') && (peakMemoryBytes ?? 0) > limits.memoryBytes) return 'memory'
     if (!held.has('pids') && tasks > limits.tasks) return 'pids'
@@ -82,7 +84,10 @@ export function watch(options: {
     stop() {
       clearInterval(timer)
       look()
-      return { cpuMs, peakMemoryBytes, oomKilled }
+      return { cpuMs, peakMemoryBytes, peakPids, oomKilled }
     },
   }
 }
+
+const highest = (a: number | null, b: number | null): number | null =>
+  a === null || b === null ? (a ?? b) : Math.max(a, b)

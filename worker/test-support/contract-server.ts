@@ -1,38 +1,29 @@
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { AddressInfo, Socket } from 'node:net'
 import type { Endpoint } from '@hivesync/contracts/endpoint.ts'
-import * as contract from '@hivesync/contracts/worker-protocol.ts'
+import type * as contract from '@hivesync/contracts/worker-protocol.ts'
 import { isContentDigest } from '@hivesync/protocol/content-digest.ts'
+import { isKeyRotationProven } from '@hivesync/protocol/key-rotation.ts'
 import { importPublicKey } from '@hivesync/protocol/keys.ts'
 import { parseSignature, verifySignature } from '@hivesync/protocol/signature.ts'
 import { systemClock } from '../clock.ts'
 import type { OutboxRecord } from '../report/outbox.ts'
 import { findContractFault } from './contract-fault.ts'
+import {
+  type Answer,
+  closeServer,
+  findOperation,
+  type Members,
+  type Operation,
+  operations,
+  parseSigner,
+  problem,
+  readBody,
+  type Seen,
+  testId,
+} from './contract-request.ts'
+import { type PeerArtifact, serveFiles } from './file-peer.ts'
 
-export type Operation = Exclude<keyof typeof operations, never>
-const operations = {
-  enrolWorker: contract.enrolWorker,
-  claimJobs: contract.claimJobs,
-  startLease: contract.startLease,
-  reportProgress: contract.reportProgress,
-  appendLog: contract.appendLog,
-  uploadIndex: contract.uploadIndex,
-  completeLease: contract.completeLease,
-  heartbeat: contract.heartbeat,
-} as const satisfies Record<string, Endpoint>
-
-type Members = Record<string, unknown>
-export interface Seen {
-  operation: Operation
-  token: number
-  body: Members
-  nonce: string | undefined
-}
-interface Answer {
-  status: number
-  body?: unknown
-  headers?: Record<string, string>
-}
 export interface Lease {
   claim: contract.Claim
   started: boolean
@@ -40,6 +31,9 @@ export interface Lease {
   log: contract.LogChunk[]
   progress: Members[]
   files: contract.IndexedFile[]
+  /** The archive that its claim names. */
+  bundle?: Buffer
+  artifacts: Map<string, PeerArtifact>
   completion: OutboxRecord['completion'] | undefined
   completions: number
 }
@@ -51,8 +45,14 @@ export interface ContractServer {
   readonly workers: Map<string, { publicKey: string; name: string }>
   readonly requests: Seen[]
   readonly leases: Map<number, Lease>
+  /** The code with which files are refused. */
+  storageRefusal: string | undefined
   /** Answers in place of the server; `hang up` cuts the connection. */
   intercept: ((operation: Operation, seen: Seen) => Answer | 'hang up' | undefined) | undefined
+  /** Holds heartbeats open, as a server does that knows `waitSeconds`, until a newer one comes or `tell` is called. */
+  holdsBeats: boolean
+  /** Sets what a lease is told, in the beat that is held open or the next one. */
+  tell(lease: Lease, verdict: Lease['verdict']): void
   submit(kind: 'ingest' | 'compute', input: Members, lease?: Partial<contract.Claim>): Lease
   /** Resolves once the condition holds; asked after every request. */
   until<T>(condition: () => T | undefined | false): Promise<T>
@@ -81,7 +81,13 @@ export async function openContractServer(options: { port?: number; from?: Contra
     port: 0,
     enrolmentToken: 'one-time-enrolment-token',
     ...{ workers: state.workers, requests: state.requests, leases: state.leases },
+    storageRefusal: undefined,
     intercept: undefined,
+    holdsBeats: false,
+    tell(lease, verdict) {
+      lease.verdict = verdict
+      heldBeat?.resolve()
+    },
     submit(kind, input, claim = {}) {
       const token = 1 + state.leases.size
       const made = { token, jobId: testId(token), projectId: testId(0), kind, input, attempt: 1, ...claim }
@@ -90,7 +96,14 @@ export async function openContractServer(options: { port?: number; from?: Contra
         startWithinSeconds: claim.startWithinSeconds ?? 30,
       }
       const empty = { started: false, verdict: 'ok', completion: undefined, completions: 0 } as const
-      const lease: Lease = { claim: { ...made, ...timing }, ...empty, log: [], progress: [], files: [] }
+      const lease: Lease = {
+        claim: { ...made, ...timing },
+        ...empty,
+        log: [],
+        progress: [],
+        files: [],
+        artifacts: new Map(),
+      }
       state.leases.set(token, lease)
       state.queued.push(lease)
       state.pollers.shift()?.answer()
@@ -110,16 +123,19 @@ export async function openContractServer(options: { port?: number; from?: Contra
     },
     text: (lease, stream) =>
       lease.log.flatMap((chunk) => (stream === undefined || chunk.stream === stream ? [chunk.text] : [])).join(''),
-    close: () => closeServer(http, sockets),
+    close: () => {
+      heldBeat?.resolve()
+      return closeServer(http, sockets)
+    },
   }
 
   async function serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const found = findOperation(request)
     const raw = await readBody(request)
-    if (found === undefined) return reply(response, problem(404, 'not_found'))
+    if (found === undefined) return reply(response, serveFiles(server, request, raw) ?? problem(404, 'not_found'))
     const { operation, token } = found
     const body = raw.length === 0 ? {} : (JSON.parse(raw.toString('utf8')) as Members)
-    const seen: Seen = { operation, token, body, nonce: parseNonce(request) }
+    const seen: Seen = { operation, token, body, ...parseSigner(request) }
     state.requests.push(seen)
     const answer = server.intercept?.(operation, seen) ?? refuse(request, raw, seen) ?? (await act(seen, response))
     if (answer === 'hang up') request.socket.destroy()
@@ -156,7 +172,10 @@ export async function openContractServer(options: { port?: number; from?: Contra
     const { operation, token, body } = seen
     if (operation === 'enrolWorker') return enrol(body)
     if (operation === 'claimJobs') return await claim(body, response)
-    if (operation === 'heartbeat') return beat(body)
+    if (operation === 'heartbeat') return await beat(body, response)
+    if (operation === 'rotateKey') return rotate(seen)
+    if (operation === 'startLeases') return startMany(body)
+    if (operation === 'completeLeases') return completeMany(body)
     const lease = state.leases.get(token)
     if (lease === undefined || lease.verdict === 'lost') return problem(409, 'lease_lost')
     if (operation === 'completeLease') return complete(lease, body)
@@ -193,12 +212,51 @@ export async function openContractServer(options: { port?: number; from?: Contra
     return { status: 200, body: { jobs, draining: false } }
   }
 
-  function beat(body: Members): Answer {
+  let heldBeat: PromiseWithResolvers<void> | undefined
+  async function beat(body: Members, response: ServerResponse): Promise<Answer> {
+    heldBeat?.resolve()
+    if (server.holdsBeats && Number(body.waitSeconds ?? 0) > 0) {
+      const held = Promise.withResolvers<void>()
+      heldBeat = held
+      response.once('close', held.resolve)
+      for (const look of [...state.watchers]) look()
+      await held.promise
+    }
     const leases = (body.leases as number[]).map((token) => ({
       token,
       verdict: state.leases.get(token)?.verdict ?? 'lost',
     }))
-    return { status: 200, body: { leases, draining: false, nextSeconds: 1 } }
+    return { status: 200, body: { leases, draining: false, nextSeconds: server.holdsBeats ? 0 : 1 } }
+  }
+
+  function startMany(body: Members): Answer {
+    const leases = (body.tokens as number[]).map((token) => {
+      const lease = state.leases.get(token)
+      if (lease === undefined || lease.verdict === 'lost') return { token, verdict: 'lost' }
+      lease.started = true
+      return { token, verdict: 'ok' }
+    })
+    return { status: 200, body: { leases } }
+  }
+
+  function completeMany(body: Members): Answer {
+    const completions = (body.completions as ({ token: number } & Members)[]).map(({ token, ...completion }) => {
+      const lease = state.leases.get(token)
+      if (lease === undefined || lease.verdict === 'lost') return { token, code: 'lease_lost' }
+      return { token, ...(complete(lease, completion).body as Members) }
+    })
+    return { status: 200, body: { completions } }
+  }
+
+  /** As the real one, without an overlap: the old key is good for nothing once the new one is taken. */
+  function rotate(seen: Seen): Answer {
+    const worker = state.workers.get(seen.keyId ?? '')
+    if (worker === undefined) return problem(401, 'worker_revoked')
+    const { publicKey, proof } = seen.body as { publicKey: string; proof: string }
+    const rotation = { workerId: seen.keyId ?? '', presentKey: worker.publicKey, newKey: publicKey }
+    if (!isKeyRotationProven(rotation, proof, importPublicKey(publicKey))) return problem(409, 'worker_key_refused')
+    worker.publicKey = publicKey
+    return { status: 200, body: { keyExpiresAt: new Date(nowMs() + 90 * 86_400_000).toISOString() } }
   }
 
   function complete(lease: Lease, body: Members): Answer {
@@ -213,7 +271,7 @@ export async function openContractServer(options: { port?: number; from?: Contra
       'content-type': 'application/json',
       ...headers,
     })
-    response.end(body === undefined ? undefined : JSON.stringify(body))
+    response.end(body === undefined || body instanceof Buffer ? body : JSON.stringify(body))
   }
 
   const http = createServer((request, response) => {
@@ -230,40 +288,4 @@ export async function openContractServer(options: { port?: number; from?: Contra
   await new Promise<void>((resolve) => http.listen(options.port ?? 0, '127.0.0.1', resolve))
   const { port } = http.address() as AddressInfo
   return Object.assign(server, { port, origin: `http://127.0.0.1:${port}` })
-}
-
-/** A UUIDv7 for tests, different by number. */
-export function testId(number: number): string {
-  return `01890000-0000-7000-8000-${number.toString(16).padStart(12, '0')}`
-}
-
-function findOperation(request: IncomingMessage): { operation: Operation; token: number } | undefined {
-  for (const operation of Object.keys(operations) as Operation[]) {
-    const pattern = `^${operations[operation].path.replace(':token', '([1-9][0-9]{0,15})')}$`
-    const match = new RegExp(pattern).exec(request.url ?? '')
-    if (match !== null && request.method === 'POST') return { operation, token: Number(match[1] ?? 0) }
-  }
-  return undefined
-}
-
-function parseNonce(request: IncomingMessage): string | undefined {
-  const parsed = parseSignature(request.headers)
-  return parsed.ok ? parsed.nonce : undefined
-}
-
-function problem(status: number, code: string): Answer {
-  return { status, body: { type: `urn:hivesync:error:${code}`, title: code, status, code, requestId: 'test' } }
-}
-
-async function readBody(request: IncomingMessage): Promise<Buffer> {
-  const chunks: Buffer[] = []
-  for await (const chunk of request as AsyncIterable<Buffer>) chunks.push(chunk)
-  return Buffer.concat(chunks)
-}
-
-function closeServer(http: Server, sockets: ReadonlySet<Socket>): Promise<void> {
-  return new Promise((resolve) => {
-    http.close(() => resolve())
-    for (const socket of sockets) socket.destroy()
-  })
 }

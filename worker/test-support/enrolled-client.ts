@@ -8,7 +8,9 @@ import { systemRandom } from '../enrol/random.ts'
 import { createLogger, type Logger } from '../logger.ts'
 import { createTransport } from '../report/http-transport.ts'
 import { createServerClient, type ServerClient } from '../report/server-client.ts'
-import { type ContractServer, openContractServer, testId } from './contract-server.ts'
+import { createServerTime } from '../report/server-time.ts'
+import { testId } from './contract-request.ts'
+import { type ContractServer, openContractServer } from './contract-server.ts'
 
 export interface Enrolled {
   server: ContractServer
@@ -32,19 +34,20 @@ export async function openEnrolled(
   server.workers.set(workerId, { publicKey: keys.publicKey, name: 'test' })
   const transport = createTransport({ origin: server.origin, clock: systemClock })
   let revoked = false
-  const client = createServerClient({
-    ...{ transport, identity: { workerId, key: importPrivateKey(keys) }, random: systemRandom },
-    clock: options.clock ?? systemClock,
-    onRevoked: () => {
-      revoked = true
-    },
-  })
   const events: Enrolled['events'] = []
   const watchers = new Set<() => void>()
   const log = createLogger((line) => {
     events.push(JSON.parse(line))
     for (const look of [...watchers]) look()
   }, systemClock.nowMs)
+  const clock = options.clock ?? systemClock
+  const client = createServerClient({
+    ...{ transport, identity: { workerId, key: importPrivateKey(keys) }, random: systemRandom, clock },
+    time: createServerTime({ clock, log }),
+    onCutOff: () => {
+      revoked = true
+    },
+  })
   const logged = (event: string) =>
     new Promise<void>((resolve) => {
       const look = () => {

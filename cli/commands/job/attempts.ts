@@ -2,6 +2,7 @@ import { listAttempts } from '@hivesync/contracts/jobs.ts'
 import { listAll } from '@hivesync/sdk'
 import { defineCommand } from '../../command.ts'
 import { connect } from '../../context.ts'
+import { receiptLines } from '../../receipt-lines.ts'
 import { tableLines } from '../../table.ts'
 import { formatDuration } from '../../units.ts'
 
@@ -30,7 +31,16 @@ export const attempts = defineCommand({
     const headings = ['#', 'WORKER', 'CLAIMED', 'TOOK', 'OUTCOME', 'PHASES', 'ERROR']
     return {
       json: { items },
-      lines: rows.length === 0 ? [] : tableLines(headings, rows, context.terminal.columns('stdout')),
+      lines:
+        rows.length === 0
+          ? []
+          : [
+              ...tableLines(headings, rows, context.terminal.columns('stdout')),
+              ...items.flatMap((attempt) => {
+                const receipt = receiptLines(attempt)
+                return receipt.length === 0 ? [] : ['', `attempt ${attempt.number}`, ...receipt]
+              }),
+            ],
     }
   },
 })

@@ -1,10 +1,16 @@
-import { listQueues } from '@hivesync/contracts/jobs.ts'
 import { getProject } from '@hivesync/contracts/projects.ts'
+import { listQueues, type Queue } from '@hivesync/contracts/queues.ts'
 import { listAll } from '@hivesync/sdk'
 import { defineCommand } from '../../command.ts'
 import { connect } from '../../context.ts'
 import { requireProject } from '../../project-choice.ts'
 import { fieldLines } from '../../table.ts'
+
+function describeQueue({ waiting, running, maxWaiting, maxRunning, paused }: Queue): string {
+  const limit = maxRunning === null ? '' : ` of at most ${maxRunning}`
+  const state = paused === null ? '' : `; paused by ${paused.by === 'admin' ? 'an administrator' : 'the project'}`
+  return `${waiting} of at most ${maxWaiting} waiting, ${running}${limit} running${state}`
+}
 
 export const show = defineCommand({
   name: 'project show',
@@ -26,10 +32,7 @@ export const show = defineCommand({
       ['role', project.role ?? 'none of your own'],
       ['created', project.createdAt],
       ['archived', project.archivedAt ?? undefined],
-      ...queues.map(({ kind, waiting, running, maxWaiting }): [string, string] => [
-        `${kind} queue`,
-        `${waiting} of at most ${maxWaiting} waiting, ${running} running`,
-      ]),
+      ...queues.map((queue): [string, string] => [`${queue.kind} queue`, describeQueue(queue)]),
     ])
     return { json: { ...project, queues }, lines }
   },

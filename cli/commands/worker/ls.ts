@@ -28,16 +28,36 @@ export const ls = defineCommand({
       `${worker.running}/${worker.slots}`,
       worker.isolation === null ? 'unknown' : worker.isolation.level,
       worker.lastSeenAt === null ? 'never' : formatAge(worker.lastSeenAt, machine.now()),
+      worker.pool,
+      machineOf(worker),
       worker.labels.join(' '),
       worker.version ?? '',
       worker.id,
     ])
     if (rows.length === 0) await terminal.note('No workers. Enrol one with: hivesync worker enrol')
-    const headings = ['NAME', 'STATE', 'BUSY', 'ISOLATION', 'SEEN', 'LABELS', 'VERSION', 'ID']
-    const reasons = items
-      .filter((worker) => worker.isolation !== null && worker.isolation.reason !== null)
-      .map((worker) => `${worker.name}: ${worker.isolation?.reason}`)
+    const headings = ['NAME', 'STATE', 'BUSY', 'ISOLATION', 'SEEN', 'POOL', 'MACHINE', 'LABELS', 'VERSION', 'ID']
+    const reasons = items.flatMap((worker) => troublesOf(worker).map((trouble) => `${worker.name}: ${trouble}`))
     const lines = rows.length === 0 ? [] : [...tableLines(headings, rows, terminal.columns('stdout')), ...reasons]
     return { json: { items }, lines }
   },
 })
+
+/** Cores, memory, processor and GPUs, as short as they are still understood. */
+function machineOf({ capabilities }: Worker): string {
+  if (capabilities === null) return ''
+  const { cores, memoryMiB, arch, gpus } = capabilities
+  const graphics = gpus.length === 0 ? '' : ` ${gpus.length} GPU`
+  return `${cores}x ${Math.round(memoryMiB / 1024)}G ${arch}${graphics}`
+}
+
+/** More than this is worth a line; signatures tolerate five minutes. */
+const noticeableSkewMs = 30_000
+
+function troublesOf({ isolation, refusing, clockSkewMs }: Worker): string[] {
+  const skew = clockSkewMs !== null && Math.abs(clockSkewMs) > noticeableSkewMs ? clockSkewMs : null
+  return [
+    ...(isolation === null || isolation.reason === null ? [] : [isolation.reason]),
+    ...(refusing === null ? [] : [`takes no jobs: ${refusing}`]),
+    ...(skew === null ? [] : [`its clock is ${Math.round(Math.abs(skew) / 1000)} s ${skew > 0 ? 'ahead' : 'behind'}`]),
+  ]
+}

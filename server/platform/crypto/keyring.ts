@@ -10,10 +10,12 @@ export type Purpose =
   | 'step-up'
   | 'throttle'
   | 'artifact-url'
+  | 'store'
   | 'preview'
   | 'worker-callback'
   | 'webhook'
   | 'cursor'
+  | 'idempotency'
 
 const version = 'v1'
 const salt = 'hivesync/v1'

@@ -55,13 +55,34 @@ export function isOneOf<S>(db: Kysely<S>, column: string, values: readonly strin
     : sql<SqlBool>`${sql.ref(column)} in (select value from json_each(${list}))`
 }
 
+/** The texts of a group, a line each; null of an empty group. */
+export function joinedLines<S>(db: Kysely<S>, text: RawBuilder<string>): RawBuilder<string | null> {
+  return dialectOf(db) === 'postgres' ? sql`string_agg(${text}, chr(10))` : sql`group_concat(${text}, char(10))`
+}
+
 /**
  * Waits until no other transaction holds the name, and holds it until this one ends. On SQLite transactions run one at
  * a time, so there is nothing to wait for.
  */
-export async function withLock(tx: Db, name: string): Promise<void> {
+export function withLock(tx: Db, name: string): Promise<void> {
+  return withLocks(tx, [name])
+}
+
+/** The same for several names, in an order that is the same for everybody. */
+export async function withLocks(tx: Db, names: readonly string[]): Promise<void> {
   if (!tx.isTransaction) throw new TypeError('withLock needs a transaction: the lock lasts until its end')
-  if (dialectOf(tx) === 'postgres') await sql`select pg_advisory_xact_lock(hashtextextended(${name}, 0))`.execute(tx)
+  if (names.length === 0 || dialectOf(tx) === 'sqlite') return
+  const list = JSON.stringify(names)
+  await sql`select pg_advisory_xact_lock(hash) from (
+    select distinct hashtextextended(name, 0) as hash from jsonb_array_elements_text(${list}::text::jsonb) as name
+    order by hash offset 0) as ordered`.execute(tx)
+}
+
+/** Whether the statement named a row, in another table, that is not there. */
+export function isForeignKeyViolation(error: unknown): boolean {
+  if (!(error instanceof Error)) return false
+  // SQLITE_CONSTRAINT_FOREIGNKEY, SQLSTATE foreign_key_violation.
+  return ('errcode' in error && error.errcode === 787) || sqlState(error) === '23503'
 }
 
 /**

@@ -18,6 +18,13 @@ export interface Schema extends IdentitySchema {
   teamShares: TeamShares
   jobEvents: { seq: Generated<number>; jobId: string; at: number; kind: string; data: string }
   jobLogs: JobLogs
+  jobSecrets: { jobId: string; sealed: string }
+  queuePauses: { kind: string; pausedAt: number; pausedBy: string | null; reason: string | null }
+  schedules: Schedules
+  teamStorage: { teamId: string; bytes: Generated<number> }
+  bundles: Bundles
+  artifacts: Artifacts
+  projectEgress: { projectId: string; host: string; addedBy: string | null; addedAt: number }
   mirrors: Mirrors
   /** PostgreSQL only; SQLite keeps one index file per project. */
   searchFiles: {
@@ -91,6 +98,11 @@ interface Jobs {
   logBytes: Generated<number>
   idempotencyKey: string | null
   requestHash: string | null
+  pool: Generated<string>
+  /** JSON {strategy, seconds, maxSeconds}. */
+  backoff: string | null
+  scheduleId: string | null
+  scheduledFor: number | null
 }
 
 interface JobQueue {
@@ -99,6 +111,9 @@ interface JobQueue {
   teamId: string
   kind: string
   priority: number
+  /** Submission time minus the head start of the priority; the smallest runs first. */
+  rank: number
+  pool: Generated<string>
   labels: string
   runAt: number
   expiresAt: number
@@ -120,6 +135,13 @@ interface Workers {
   lastSeenAt: number | null
   drainingAt: number | null
   revokedAt: number | null
+  pool: Generated<string>
+  capabilities: string | null
+  clockSkewMs: number | null
+  refusing: string | null
+  keyExpiresAt: number | null
+  previousPublicKey: string | null
+  previousKeyUntil: number | null
 }
 
 interface WorkerEnrolments {
@@ -146,6 +168,9 @@ interface JobAttempts {
   error: string | null
   phases: Generated<string>
   receipt: string | null
+  receiptVerified: Generated<number>
+  printedStdout: Generated<number>
+  printedStderr: Generated<number>
 }
 
 interface JobLeases {
@@ -157,6 +182,7 @@ interface JobLeases {
   workerId: string
   phase: 'dispatched' | 'started'
   expiresAt: number
+  pool: Generated<string>
 }
 
 interface QueueCounters {
@@ -165,6 +191,8 @@ interface QueueCounters {
   waiting: Generated<number>
   running: Generated<number>
   maxWaiting: number
+  maxRunning: number | null
+  pausedAt: number | null
 }
 
 interface TeamShares {
@@ -184,6 +212,9 @@ interface JobLogs {
   stream: string
   at: number
   text: string
+  startByte: number | null
+  endByte: number | null
+  mark: 'gap' | 'truncated' | null
 }
 
 interface Mirrors {
@@ -195,4 +226,55 @@ interface Mirrors {
   files: number
   bytes: number
   syncedAt: number
+}
+
+interface Schedules {
+  id: string
+  projectId: string
+  teamId: string
+  name: string
+  cron: string
+  timeZone: string
+  kind: string
+  submission: string
+  sealedSecrets: string | null
+  missedRuns: 'skip' | 'run_once'
+  overlap: 'skip' | 'allow'
+  submittedByUser: string | null
+  submittedByKey: string | null
+  createdAt: number
+  pausedAt: number | null
+  nextRunAt: number | null
+  lastRunAt: number | null
+  lastJobId: string | null
+  lastRefusal: string | null
+}
+
+interface Bundles {
+  id: string
+  projectId: string
+  teamId: string
+  objectKey: string
+  bytes: number
+  unpackedBytes: number
+  entries: number
+  sha256: string
+  createdByUser: string | null
+  createdAt: number
+  expiresAt: number
+}
+
+interface Artifacts {
+  id: string
+  projectId: string
+  teamId: string
+  jobId: string
+  token: number
+  state: 'pending' | 'committed'
+  path: string
+  objectKey: string | null
+  bytes: number
+  sha256: string
+  createdAt: number
+  expiresAt: number
 }

@@ -7,7 +7,7 @@ import type { Guard } from './guard.ts'
 /** Proves, counts and authorises a request before anything of its body is read; then `request.actor` is who asks. */
 export function admit(
   guard: Guard,
-  requireHost: (request: FastifyRequest) => void,
+  requireStart: (request: FastifyRequest) => void,
   request: FastifyRequest,
   reply: FastifyReply,
   done: (error?: Error) => void,
@@ -31,7 +31,7 @@ export function admit(
   }
   let pending: Promise<void> | undefined
   try {
-    requireHost(request)
+    requireStart(request)
     const identity = guard.authenticate(endpoint, request)
     if (identity instanceof Promise) pending = identity.then(accept)
     else accept(identity)

@@ -3,6 +3,7 @@ import type { FastifyReply, FastifyRequest } from 'fastify'
 import { sha256Base64url } from '../crypto/hash.ts'
 import { AppError } from '../errors.ts'
 import { parseJson } from './json.ts'
+import { isBodySent } from './serve.ts'
 
 const digests = new WeakMap<FastifyRequest, string>()
 
@@ -33,9 +34,15 @@ export function readBody(
 /** A request without a body is covered too: its digest is that of nothing. Operations that take no body refuse one, also where it was not read. */
 export function requireDigest(request: FastifyRequest, _reply: FastifyReply, done: (error?: Error) => void): void {
   try {
-    if (request.body === undefined) checkDigest(request, empty)
     const endpoint = request.routeOptions.config.endpoint
-    if (endpoint !== undefined && endpoint.body === undefined && (request.body !== undefined || isSent(request))) {
+    // The digest of an upload is checked where it is read, by its end.
+    if (endpoint?.consumes !== undefined) return done()
+    if (request.body === undefined) checkDigest(request, empty)
+    if (
+      endpoint !== undefined &&
+      endpoint.body === undefined &&
+      (request.body !== undefined || isBodySent(request.headers))
+    ) {
       // A GET's body would stay on the connection, where the next reader might take it for a request.
       throw new AppError(
         'invalid_request',
@@ -47,10 +54,6 @@ export function requireDigest(request: FastifyRequest, _reply: FastifyReply, don
   } catch (error) {
     done(error as Error)
   }
-}
-
-function isSent({ headers }: FastifyRequest): boolean {
-  return headers['transfer-encoding'] !== undefined || (headers['content-length'] ?? '0') !== '0'
 }
 
 function checkDigest(request: FastifyRequest, body: Uint8Array): void {

@@ -5,6 +5,7 @@ import { AppError } from '../errors.ts'
 import type { WindowState } from '../limits/sliding-window.ts'
 import { partialAddress } from './client-address.ts'
 import type { RateLimits } from './rate-limits.ts'
+import { authorizationOf } from './websocket.ts'
 
 /** How credentials become an identity; each throws a 401 refusal. Answers at once where it can, so that the common request costs no turn of the event loop. */
 export interface Authenticators {
@@ -34,7 +35,7 @@ export function createGuard(authenticators: Authenticators, limits: RateLimits):
     authenticate(endpoint, request) {
       if (endpoint.access === 'public') return nobody
       if (endpoint.access === 'worker') return authenticators.worker(request)
-      return authenticators.bearer(bearerToken(request.headers.authorization))
+      return authenticators.bearer(bearerToken(authorizationOf(request)))
     },
     limit: (endpoint, identity, address) => limits.hit(endpoint.limit, identity, address),
     authorise(endpoint, identity) {
@@ -51,6 +52,7 @@ function isAllowed({ access, stepUp }: Endpoint, identity: Identity): boolean {
   if (access === 'worker') return identity.kind === 'worker'
   if (access === 'session') return identity.kind === 'user'
   if (access === 'admin') return identity.isAdmin
+  if (access === 'metrics') return identity.isAdmin || identity.isMonitor === true
   return identity.permissions.has(access)
 }
 

@@ -2,6 +2,7 @@ import type { Endpoint } from '@hivesync/contracts/endpoint.ts'
 import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify'
 import { type Actor, nobody } from '../actor.ts'
 import type { Context } from '../context.ts'
+import { AppError } from '../errors.ts'
 import { type Logger, pickLogFields } from '../logger.ts'
 import { admit } from './admit.ts'
 import { bodyDigestOf, readBody, requireDigest } from './body.ts'
@@ -12,16 +13,26 @@ import { createHostRule } from './host.ts'
 import { methodsFor } from './methods.ts'
 import { answerError, sendProblem } from './problems.ts'
 import { createRateLimits } from './rate-limits.ts'
+import { allowUpload, watchBodies } from './slow-bodies.ts'
+import { asksForWebSocket, createHandshakeRule, routeUpgrades } from './websocket.ts'
 
-/** Milliseconds a client has for its headers and for the whole request (slow clients hold a socket, never a worker), and between requests. */
+/** Milliseconds a client has for its headers and for its body (slow clients hold a socket, never a worker), for an upload at most, and between requests. */
 export interface Patience {
   headersMs: number
+  /** An upload must bring some of its bytes in each such period. */
   requestMs: number
+  uploadMs: number
   keepAliveMs: number
-  /** How often the first two are looked at. */
+  /** How often headers and uploads are looked at. */
   checkMs: number
 }
-const defaultPatience: Patience = { headersMs: 10_000, requestMs: 30_000, keepAliveMs: 65_000, checkMs: 1000 }
+const defaultPatience: Patience = {
+  headersMs: 10_000,
+  requestMs: 30_000,
+  uploadMs: 3_600_000,
+  keepAliveMs: 65_000,
+  checkMs: 1000,
+}
 const sweepEveryMs = 60_000
 /** A body that took longer to arrive may have outlived the rights it was sent with: across replicas a revocation may take as long (requirement A6). */
 const trustedMs = 1000
@@ -38,13 +49,14 @@ export function createHttp(
 ): FastifyInstance {
   const { config, clock, random, log } = ctx
   const headers = securityHeaders(config)
+  const endpoints: Endpoint[] = []
   const answer = (error: unknown, request: FastifyRequest, reply: FastifyReply) =>
     answerError(log, error, request, reply)
   const app = Fastify({
     logger: false,
     trustProxy: config.trustedProxies.length > 0 ? [...config.trustedProxies] : false,
     bodyLimit: 64 * 1024,
-    requestTimeout: patience.requestMs,
+    requestTimeout: patience.uploadMs,
     keepAliveTimeout: patience.keepAliveMs,
     http: {
       headersTimeout: patience.headersMs,
@@ -52,6 +64,7 @@ export function createHttp(
       maxHeaderSize: 16 * 1024,
       // Node's own refusal has no headers and no body; ours is in onRequest.
       requireHostHeader: false,
+      shouldUpgradeCallback: (request) => asksForWebSocket(request, endpoints),
     },
     // What arrives on an open connection during a stop is served as always, and the connection then closed.
     return503OnClosing: false,
@@ -73,6 +86,7 @@ export function createHttp(
       logRequest(log, request, reply)
     },
   })
+  watchBodies(app.server, patience.requestMs)
   // RFC 9110 §10.1.1: what is expected beside 100-continue may be ignored; Node would answer without our headers.
   app.server.on('checkExpectation', (request, response) => app.server.emit('request', request, response))
 
@@ -81,6 +95,11 @@ export function createHttp(
   app.addHook('onClose', async () => clearInterval(sweeper))
   const guard = createGuard(authenticators, limits)
   const requireHost = createHostRule(config)
+  const requireHandshake = createHandshakeRule(config)
+  const requireStart = (request: FastifyRequest): void => {
+    requireHost(request)
+    requireHandshake(request)
+  }
   app.decorateRequest('actor')
   app.decorateRequest('receivedAtMs', 0)
   app.decorateReply('refusal', null)
@@ -100,7 +119,6 @@ export function createHttp(
     await authenticators.stepUp(this.actor, act, typeof proof === 'string' ? proof : undefined)
   })
 
-  const endpoints: Endpoint[] = []
   app.addHook('onRoute', (route) => {
     const endpoint = route.config?.endpoint
     if (endpoint?.access === undefined)
@@ -119,11 +137,18 @@ export function createHttp(
     request.receivedAtMs = clock.now()
     // At once, not after the body has been read for nothing.
     if (request.is404) answerUnknown(request, reply)
-    else admit(guard, requireHost, request, reply, done)
+    else admit(guard, requireStart, request, reply, done)
   })
 
   app.removeAllContentTypeParsers()
   app.addContentTypeParser('application/json', { parseAs: 'buffer' }, readBody)
+  // Handed over as it comes: only routes that consume it let it through.
+  app.addContentTypeParser('application/octet-stream', (request, payload, done) => {
+    if (request.routeOptions.config.endpoint?.consumes === undefined)
+      return done(new AppError('unsupported_media_type'))
+    allowUpload(request.raw)
+    done(null, payload)
+  })
   app.addHook('preValidation', requireDigest)
   // Credentials are proved before the body is read, which may take half a minute: what was taken away meanwhile is gone.
   app.addHook('preHandler', (request, _reply, done) => {
@@ -144,6 +169,7 @@ export function createHttp(
     done()
   })
 
+  routeUpgrades(app)
   app.setErrorHandler(answer)
   app.setNotFoundHandler(answerUnknown)
   return app

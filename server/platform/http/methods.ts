@@ -9,7 +9,8 @@ export function methodsFor(endpoints: readonly Endpoint[], url: string): string[
   return [...new Set(methods)].sort()
 }
 
-function matches(pattern: readonly string[], steps: readonly string[]): boolean {
+/** Whether the steps of an address are those of a contract's path. */
+export function matches(pattern: readonly string[], steps: readonly string[]): boolean {
   return (
     pattern.length === steps.length &&
     pattern.every((step, i) => (step.startsWith(':') ? steps[i] !== '' : step === steps[i]))

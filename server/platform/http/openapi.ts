@@ -7,6 +7,7 @@ import { Problem } from '@hivesync/contracts/values.ts'
 type Json = Record<string, unknown>
 const ofEvery = ['invalid_request', 'internal'] as const
 const ofBodies = ['malformed_json', 'duplicate_key', 'payload_too_large', 'unsupported_media_type'] as const
+const ofUploads = ['payload_too_large', 'unsupported_media_type'] as const
 const ofBearers = [
   'authentication_required',
   'invalid_token',
@@ -76,9 +77,14 @@ function describe(operation: Endpoint): Json {
       ...refusalsOf(operation),
     },
   }
+  if (operation.upgrade !== undefined) result['x-upgrade'] = operation.upgrade
   if (operation.body !== undefined) {
     result.requestBody = { required: true, content: { 'application/json': { schema: operation.body } } }
     result['x-max-body-bytes'] = operation.maxBodyBytes ?? 64 * 1024
+  }
+  if (operation.consumes !== undefined) {
+    result.requestBody = { required: true, content: { [operation.consumes]: {} } }
+    result['x-max-body-bytes'] = operation.maxBodyBytes
   }
   return result
 }
@@ -131,8 +137,10 @@ export function codesOf(operation: Endpoint): ReadonlySet<ErrorCode> {
   return new Set<ErrorCode>([
     ...ofEvery,
     ...(operation.body === undefined ? [] : ofBodies),
+    ...(operation.consumes === undefined ? [] : ofUploads),
     ...proofs,
     ...(operation.stepUp ? (['step_up_required'] as const) : []),
+    ...(operation.upgrade === undefined ? [] : (['origin_refused', 'websocket_version'] as const)),
     ...(operation.limit === 'none' ? [] : (['rate_limited'] as const)),
     ...operation.errors,
   ])

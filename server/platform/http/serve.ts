@@ -1,8 +1,10 @@
+import type { IncomingHttpHeaders } from 'node:http'
 import type { BodyOf, Endpoint, ParamsOf, QueryOf, ReplyOf } from '@hivesync/contracts/endpoint.ts'
 import type { TSchema } from '@hivesync/contracts/schema.ts'
 import { object } from '@hivesync/contracts/values.ts'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type { Actor } from '../actor.ts'
+import { AppError } from '../errors.ts'
 import { limitKeyOf } from './client-address.ts'
 
 declare module 'fastify' {
@@ -66,6 +68,23 @@ export function serveRaw<const E extends Endpoint>(
   app.route({ ...routeOf(endpoint), handler: (request, reply) => handler(inputOf<E>(request, reply), request, reply) })
 }
 
+/** Whether a request brings a body, read or not. */
+export function isBodySent(headers: IncomingHttpHeaders): boolean {
+  return headers['transfer-encoding'] !== undefined || (headers['content-length'] ?? '0') !== '0'
+}
+
+/** Refuses a body of another media type before anything of it is read. */
+function requireMediaType(
+  request: FastifyRequest,
+  _reply: FastifyReply,
+  _payload: unknown,
+  done: (error?: Error) => void,
+) {
+  const { consumes } = request.routeOptions.config.endpoint ?? {}
+  const type = request.headers['content-type']?.split(';', 1)[0]?.trim().toLowerCase()
+  done(isBodySent(request.headers) && type !== consumes ? new AppError('unsupported_media_type') : undefined)
+}
+
 function routeOf(endpoint: Endpoint) {
   const schema: { params: TSchema; querystring: TSchema; body?: TSchema; response?: Record<number, TSchema> } = {
     params: endpoint.params ?? nothing,
@@ -76,10 +95,12 @@ function routeOf(endpoint: Endpoint) {
   return {
     method: endpoint.method,
     url: endpoint.path,
-    bodyLimit: endpoint.maxBodyBytes ?? defaultMaxBodyBytes,
+    // An upload is bounded where it is read; nothing else may be that long.
+    bodyLimit: endpoint.consumes === undefined ? (endpoint.maxBodyBytes ?? defaultMaxBodyBytes) : defaultMaxBodyBytes,
     exposeHeadRoute: false,
     schema,
     config: { endpoint },
+    ...(endpoint.consumes !== undefined && { preParsing: requireMediaType }),
     // After the schemas: a request that would be refused anyway must not cost the proof.
     ...(endpoint.stepUp && { preHandler: (request: FastifyRequest) => request.requireStepUp() }),
   }

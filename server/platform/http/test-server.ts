@@ -29,7 +29,13 @@ export interface TestServerOptions {
 }
 
 // Long enough that a slow machine never runs into it.
-const unlimited: Patience = { headersMs: 300_000, requestMs: 600_000, keepAliveMs: 300_000, checkMs: 1000 }
+const unlimited: Patience = {
+  headersMs: 300_000,
+  requestMs: 600_000,
+  uploadMs: 600_000,
+  keepAliveMs: 300_000,
+  checkMs: 1000,
+}
 
 /** Listens on a free port of the loopback; ends its connections with it. */
 export async function openServer(options: TestServerOptions): Promise<TestServer> {

@@ -1,0 +1,2 @@
+/** How a worker's process ends, after sysexits.h: told to, by a fault of its own, with an expired key, cut off by the server, refused its configuration or identity. */
+export const exitCodes = { stopped: 0, software: 70, expired: 76, revoked: 77, configuration: 78 } as const
