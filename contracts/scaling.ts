@@ -8,7 +8,7 @@ export const QueueLoad = object({
   pool: Pool,
   queued: Type.Integer({
     minimum: 0,
-    description: 'Jobs that wait and could start now if there were slots; counted up to 100,000',
+    description: 'Jobs that wait and could start now if there were slots; counted up to 10,000',
   }),
   running: Count,
   oldestQueuedSeconds: Type.Number({

@@ -7,7 +7,7 @@ import { joinedLines } from '../platform/db/dialect.ts'
 const maxTeams = 1000
 /** Of each team; beyond the first ones its own limit holds the rest back. */
 const headsPerTeam = 200
-const maxCounted = 100_000
+const maxCounted = 10_000
 const recentAttempts = 500
 
 export interface Head {

@@ -31,9 +31,16 @@ export function openDisk(folder: string): Disk {
   return {
     folder,
     fill() {
-      const { blocks, bfree, bsize } = statfsSync(folder)
-      const usedKiB = Math.ceil(((blocks - bfree) * bsize) / 1024)
-      mount(`remount,size=${usedKiB + spareKiB}k,mode=0711`)
+      // Whoever writes between the look and the mount makes the size too small, which the kernel refuses: then with more room.
+      for (let room = spareKiB; ; room *= 2) {
+        const { blocks, bfree, bsize } = statfsSync(folder)
+        const usedKiB = Math.ceil(((blocks - bfree) * bsize) / 1024)
+        try {
+          return mount(`remount,size=${usedKiB + room}k,mode=0711`)
+        } catch (error) {
+          if (room > 64 * 1024) throw error
+        }
+      }
     },
     free: () => mount(`remount,size=${sizeMiB}m,mode=0711`),
     remove: () => void execFileSync('umount', [folder]),
