@@ -58,6 +58,7 @@ const lines: Readonly<Record<string, { args?: string[]; stdin?: string; needsNoT
     'project use': { args: ['Apollo'] },
     'project show': { args: ['Apollo'] },
     'project members': {},
+    'project egress': { args: ['--add', 'registry.npmjs.org'] },
     ingest: { args: ['https://example.org/a.git', '--ref', 'main'] },
     run: { args: ['--env', 'A=1', '--', 'echo', '--json'] },
     search: { args: ['needle', '--path', 'src'] },

@@ -3,6 +3,7 @@ import { createApiKey, listApiKeys, revokeApiKey, rotateApiKey } from '@hivesync
 import { listArtifacts } from '@hivesync/contracts/artifacts.ts'
 import { cancelJobs, retryJobs } from '@hivesync/contracts/bulk.ts'
 import { createBundle } from '@hivesync/contracts/bundles.ts'
+import { getEgress, setEgress } from '@hivesync/contracts/egress.ts'
 import {
   cancelJob,
   getJob,
@@ -110,6 +111,8 @@ export function serveEverything(peer: Peer): void {
   peer.on(updateSchedule, () => schedule)
   peer.on(deleteSchedule, () => undefined)
   peer.on(runSchedule, () => jobOf())
+  peer.on(getEgress, () => ({ hosts: [] }))
+  peer.on(setEgress, ({ body }) => ({ hosts: body.hosts }))
   peer.on(listQueues, () => ({
     items: [queue],
     nextCursor: null,
