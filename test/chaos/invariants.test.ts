@@ -34,6 +34,21 @@ test('a retry after the end is no second end', () => {
   assert.deepEqual(violatedBy({ ...change, audits, outbox: ['job.submitted', 'job.succeeded', 'job.canceled'] }), [])
 })
 
+test('a cancel that was asked for while a claim had not begun is no second claim', () => {
+  const asked = { state: 'leased', reason: 'cancel_requested' }
+  const events = [...states('queued', 'leased'), asked, ...states('canceled')]
+  const attempts = [{ token: 7, number: 1, isStarted: false, outcome: 'lost' }]
+  const change = {
+    events,
+    attempts,
+    state: 'canceled',
+    completedToken: null,
+    outbox: ['job.submitted', 'job.canceled'],
+  }
+  const audits = ['job.submitted', 'job.cancel_requested', 'job.canceled']
+  assert.deepEqual(violatedBy({ ...change, audits }, { accepted: [] }), [])
+})
+
 test('what a crash or a race could leave is found, each by name', () => {
   const found = {
     stuck: violatedBy({ state: 'running', events: states('queued', 'leased', 'running') }),
