@@ -55,6 +55,6 @@ export const getMetrics = endpoint({
   limit: 'admin',
   status: 200,
   reply: null,
-  produces: 'text/plain; version=0.0.4; charset=utf-8',
+  produces: 'text/plain',
   errors: [],
 })
