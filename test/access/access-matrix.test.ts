@@ -59,18 +59,20 @@ test('these operations and no others are open to everybody', () => {
   ])
 })
 
+const isReading = (method: string) => method === 'GET' || method === 'HEAD'
+
 test('what needs no proof is limited like a login, or changes nothing', () => {
   const patient = new Set(['pollDeviceLogin', 'refresh'])
   const ending = new Set(['logOut', 'revokeSession', 'revokeOtherSessions'])
   for (const { name, access, limit, method } of all) {
     // Who polls is told the pace by the reply: `slow_down` (RFC 8628 §3.5). Who refreshes has what nobody can guess, from an address of many.
-    if (access === 'public') assert.ok(limit === 'auth' || method === 'GET' || patient.has(name), name)
+    if (access === 'public') assert.ok(limit === 'auth' || isReading(method) || patient.has(name), name)
     else if (access === 'worker') assert.equal(limit, 'worker', name)
     // A window of its own for what tries credentials, and for what only admins do.
     // Whoever stole a session keeps nobody from ending it.
     else if (ending.has(name)) assert.equal(limit, 'session', name)
-    else if (limit !== 'auth' && (limit !== 'admin' || access !== 'admin'))
-      assert.equal(limit, method === 'GET' ? 'read' : 'write', name)
+    else if (limit !== 'auth' && (limit !== 'admin' || (access !== 'admin' && access !== 'metrics')))
+      assert.equal(limit, isReading(method) ? 'read' : 'write', name)
   }
 })
 
@@ -302,6 +304,13 @@ describeHive('access', (open) => {
       403,
       'permission_denied',
     )
+    refuses(
+      'a person who is no admin, of figures of the whole',
+      has('metrics'),
+      asking(() => ({ token: ada.token })),
+      403,
+      'permission_denied',
+    )
     const keyOf = (owner: () => Person, scopes: Scope[]) => {
       let key: Promise<{ apiKey: string }> | undefined
       return asking(async () => {
@@ -312,6 +321,13 @@ describeHive('access', (open) => {
     refuses(
       'an admin’s key without the scope admin',
       has('admin'),
+      keyOf(() => admin, ['write']),
+      403,
+      'permission_denied',
+    )
+    refuses(
+      'an admin’s key without the scope metrics',
+      has('metrics'),
       keyOf(() => admin, ['write']),
       403,
       'permission_denied',

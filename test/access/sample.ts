@@ -24,6 +24,8 @@ const texts = [
   'somebody@example.net',
   '2030-01-01T00:00:00.000Z',
   'A'.repeat(43),
+  'A'.repeat(86),
+  'a'.repeat(64),
   'BCDFGHJK',
 ]
 
