@@ -297,20 +297,10 @@ describeHive('access', (open) => {
 
   describe('without the right', () => {
     const has = (access: Endpoint['access']) => (operation: Endpoint) => operation.access === access
-    refuses(
-      'a person who is no admin',
-      has('admin'),
-      asking(() => ({ token: ada.token })),
-      403,
-      'permission_denied',
-    )
-    refuses(
-      'a person who is no admin, of figures of the whole',
-      has('metrics'),
-      asking(() => ({ token: ada.token })),
-      403,
-      'permission_denied',
-    )
+    for (const access of ['admin', 'metrics'] as const) {
+      const asAda = asking(() => ({ token: ada.token }))
+      refuses(`a person who is no admin, of ${access}`, has(access), asAda, 403, 'permission_denied')
+    }
     const keyOf = (owner: () => Person, scopes: Scope[]) => {
       let key: Promise<{ apiKey: string }> | undefined
       return asking(async () => {
@@ -318,20 +308,10 @@ describeHive('access', (open) => {
         return { token: (await key).apiKey }
       })
     }
-    refuses(
-      'an admin’s key without the scope admin',
-      has('admin'),
-      keyOf(() => admin, ['write']),
-      403,
-      'permission_denied',
-    )
-    refuses(
-      'an admin’s key without the scope metrics',
-      has('metrics'),
-      keyOf(() => admin, ['write']),
-      403,
-      'permission_denied',
-    )
+    for (const access of ['admin', 'metrics'] as const) {
+      const asKey = keyOf(() => admin, ['write'])
+      refuses(`an admin’s key without the scope ${access}`, has(access), asKey, 403, 'permission_denied')
+    }
     refuses(
       'a key with every scope',
       // A key can never bring the fresh proof of a person.
