@@ -84,7 +84,7 @@ test('without an IPC namespace a job sees the host’s shared memory', async () 
   const id = /\d+/.exec(execFileSync('ipcmk', ['-M', '4096'], { encoding: 'latin1' }))?.[0] ?? ''
   try {
     const { closed, open } = await tryBoth(
-      shell(`cut -c12-21 /proc/sysvipc/shm | grep -cw ${id}; :`),
+      shell(`grep -cE '^ *-?[0-9]+ +${id} ' /proc/sysvipc/shm; :`),
       ({ options }) => ({
         options: sharing(options, 'ipc'),
       }),
