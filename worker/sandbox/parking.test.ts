@@ -12,7 +12,8 @@ function findParked(worker: number): number[] {
   return readdirSync('/proc')
     .filter((pid) => /^\d+$/.test(pid))
     .map(Number)
-    .filter((pid) => readOf(pid, 'cmdline').endsWith('sh\0/proc/self/fd/4\0'))
+    // The whole line: setpriv and prlimit end with the same words before they become the shell.
+    .filter((pid) => /^[^\0]*sh\0\/proc\/self\/fd\/4\0$/.test(readOf(pid, 'cmdline')))
     .filter((pid) => Number(/^PPid:\s+(\d+)/m.exec(readOf(pid, 'status'))?.[1]) === worker)
 }
 
@@ -35,7 +36,7 @@ async function untilParked(worker: number, count: number): Promise<number[]> {
 }
 
 test('a launcher waits without any right, and as many as asked for, whatever the slots', async () => {
-  const sandbox = await openSandbox({ slots: 8, parked: 3 })
+  await using sandbox = await openSandbox({ slots: 8, parked: 3 })
   const parked = await untilParked(process.pid, 3)
   for (const pid of parked) {
     const status = readOf(pid, 'status')
@@ -51,7 +52,7 @@ test('a launcher waits without any right, and as many as asked for, whatever the
 })
 
 test('a launcher becomes one job and no second', async () => {
-  const sandbox = await openSandbox({ slots: 1, parked: 1 })
+  await using sandbox = await openSandbox({ slots: 1, parked: 1 })
   const seen = new Set<number>()
   for (let run = 0; run < 3; run += 1) {
     const [pid = 0] = await untilParked(process.pid, 1)
@@ -61,25 +62,22 @@ test('a launcher becomes one job and no second', async () => {
     await runJob(sandbox, shell('echo up; sleep 60'), { signal: abort.signal, onOutput: () => abort.abort() })
     assert.equal(isRunning(pid), false)
   }
-  await sandbox.close()
 })
 
 test('a launcher that died while it waited is replaced, and the job does not notice', async () => {
-  const sandbox = await openSandbox({ slots: 1, parked: 1 })
+  await using sandbox = await openSandbox({ slots: 1, parked: 1 })
   const [pid = 0] = await untilParked(process.pid, 1)
   process.kill(pid, 'SIGKILL')
   while (isRunning(pid)) await turn()
   assert.equal((await runJob(sandbox, ['echo', 'ran'])).output, 'ran\n')
-  await sandbox.close()
 })
 
 test('without waiting launchers everything is the same but later', async () => {
-  const sandbox = await openSandbox({ slots: 1, parked: 0 })
+  await using sandbox = await openSandbox({ slots: 1, parked: 0 })
   assert.deepEqual(findParked(process.pid), [])
   const { output, receipt } = await runJob(sandbox, shell('echo ran; cat /proc/1/environ'))
   assert.equal(output, 'ran\n')
   assert.equal(receipt.killed, null)
-  await sandbox.close()
 })
 
 test('waiting launchers die with a worker that is killed', async () => {
@@ -95,8 +93,7 @@ setInterval(() => {}, 1000)`
   worker.kill('SIGKILL')
   await new Promise((resolve) => worker.once('exit', resolve))
   while (parked.some(isRunning)) await turn()
-  const own = await openSandbox({ slots: 1 })
-  await own.close() // tidies up after it
+  await using _own = await openSandbox({ slots: 1 }) // tidies up after it
 })
 
 test('waiting launchers do not keep a process from ending that forgets to close', async () => {
@@ -109,7 +106,7 @@ await openSandbox({ slots: 2 })`
 })
 
 test('words of a command arrive as they are, through whichever shell', async () => {
-  const sandbox = await openSandbox({ slots: 1 })
+  await using sandbox = await openSandbox({ slots: 1 })
   const words = [
     "it's",
     '"',
@@ -133,11 +130,10 @@ test('words of a command arrive as they are, through whichever shell', async () 
   ]
   const { output } = await runJob(sandbox, ['printf', '%s\\0', ...words])
   assert.deepEqual(output.split('\0').slice(0, -1), words)
-  await sandbox.close()
 })
 
 test('stdin streams from an iterable as fast as the job reads, and is let go when the job ends first', async () => {
-  const sandbox = await openSandbox({ slots: 1 })
+  await using sandbox = await openSandbox({ slots: 1 })
   let given = 0
   let returned = false
   async function* source(): AsyncGenerator<Uint8Array> {
@@ -157,11 +153,10 @@ test('stdin streams from an iterable as fast as the job reads, and is let go whe
   assert.equal(output.length, 300_000)
   assert.ok(given < 40, `${given} chunks were asked for`)
   while (!returned) await turn()
-  await sandbox.close()
 })
 
 test('an error of stdin’s source fails the run, and a source that never speaks again holds nothing up', async () => {
-  const sandbox = await openSandbox({ slots: 1 })
+  await using sandbox = await openSandbox({ slots: 1 })
   async function* failing(): AsyncGenerator<Uint8Array> {
     yield Buffer.from('some')
     throw new Error('the archive is gone')
@@ -174,14 +169,12 @@ test('an error of stdin’s source fails the run, and a source that never speaks
   }
   const { output } = await runJob(sandbox, shell('read x; echo $x'), { stdin: silent() })
   assert.equal(output, 'line\n')
-  await sandbox.close()
 })
 
 test('the receipt says which limits applied and what was used', async () => {
-  const sandbox = await openSandbox({ slots: 1 })
+  await using sandbox = await openSandbox({ slots: 1 })
   const { receipt } = await runJob(sandbox, shell('sleep 0.3 & sleep 0.3 & wait'), { limits: { pids: 9 } })
   assert.deepEqual(receipt.limits, { ...LIMITS, pids: 9 })
   assert.ok((receipt.peakPids ?? 0) >= 5, String(receipt.peakPids)) // bubblewrap twice, the shell, two sleeps
   assert.ok((receipt.peakMemoryBytes ?? 0) > 100_000)
-  await sandbox.close()
 })

@@ -101,7 +101,9 @@ export async function openSandbox(options: SandboxOptions): Promise<Sandbox> {
     running.add(settled)
     return job
   }
-  async function close(): Promise<void> {
+  let closed: Promise<void> | undefined
+  const close = (): Promise<void> => (closed ??= closeAll())
+  async function closeAll(): Promise<void> {
     closing.abort()
     await Promise.all([...running])
     await parking.close()
@@ -118,5 +120,5 @@ export async function openSandbox(options: SandboxOptions): Promise<Sandbox> {
     if (error instanceof LaunchRefused) throw explainRefusal(error.complaint, readKernelSwitches())
     throw error
   }
-  return { run, layers, node, close }
+  return { run, layers, node, close, [Symbol.asyncDispose]: close }
 }

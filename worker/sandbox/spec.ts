@@ -85,7 +85,7 @@ export interface SandboxResult {
 }
 
 /** What this machine offers, probed once. */
-export interface Sandbox {
+export interface Sandbox extends AsyncDisposable {
   /**
    * Runs one job; when it resolves no process of the job is alive, daemons included. Rejects only when the sandbox itself
    * failed (a mount that cannot be reached, a limit that did not take), never for what the job did. More runs at once
