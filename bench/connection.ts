@@ -21,6 +21,7 @@ export interface Client {
   send(wire: Wire): Promise<Answer>
   /** Sends bytes that `encodeRequest` has made before. */
   sendEncoded(request: Buffer): Promise<Answer>
+  /** What still waits for an answer then never gets one: a long poll, say, that nobody asks about any more. */
   close(): void
 }
 
@@ -101,7 +102,10 @@ function lineOf(socket: Socket, timeoutMs: number): Line {
       socket.write(request)
       return waiting.promise
     },
-    close: () => socket.destroy(),
+    close() {
+      waiting = undefined
+      socket.destroy()
+    },
   }
 }
 

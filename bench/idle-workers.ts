@@ -43,6 +43,8 @@ export async function measure({ profileDir }: BenchOptions): Promise<Report> {
 
   const few = await startWaiting(cleanup, server, folder.path, workers.slice(0, 1))
   const fewMs = await measureHandOvers(few.child, team.submit)
+  // It ends the last job too: one left behind would come back, and be taken for another.
+  await delay(settleMs)
   await stopProcess(few.child)
   await delay(settleMs)
   const before = memoryOf(server.pid).rss

@@ -1,16 +1,18 @@
 import { randomBytes } from 'node:crypto'
+import type { ReplyOf } from '@hivesync/contracts/endpoint.ts'
 import {
   type Claim,
   claimJobs,
-  completeLease,
+  completeLeases,
   enrolWorker,
   heartbeat,
-  startLease,
+  startLeases,
 } from '@hivesync/contracts/worker-protocol.ts'
 import type { WorkerReport } from '@hivesync/contracts/worker-report.ts'
 import { createEnrolment } from '@hivesync/contracts/workers.ts'
 import { generateEncodedKeyPair, importPrivateKey, type SignatureKey } from '@hivesync/protocol/keys.ts'
 import { signRequest } from '@hivesync/protocol/signature.ts'
+import { createGatherer } from '../worker/report/gather.ts'
 import { type Client, openClient, readAnswer } from './connection.ts'
 import type { Api } from './server.ts'
 
@@ -23,8 +25,8 @@ const waitSeconds = 2
 const heartbeatMs = 5000
 
 /**
- * Enrols a worker and lets it work until stopped: long poll, signed start and completion of each job, heartbeats, all as the real agent sends
- * them, but nothing is run. `onEnd` hears of each job once the server has accepted its completion.
+ * Enrols a worker and lets it work until stopped: long poll, starts and completions, those of one moment gathered by the agent's own gatherer, heartbeats, all
+ * signed as the real agent sends them, but nothing is run. `onEnd` hears of each job once the server has accepted its completion.
  */
 export async function startRemoteWorker(
   url: string,
@@ -46,12 +48,11 @@ export async function startRemoteWorker(
     onFailure(error)
   }
 
+  const { start, complete } = gathered(call)
   async function work({ token, jobId }: Claim): Promise<void> {
-    const lease = { token: String(token) }
     try {
-      await call(startLease.path, startLease.status, undefined, lease)
-      const completion = { outcome: 'succeeded', result: { exitCode: 0 } }
-      await call(completeLease.path, completeLease.status, completion, lease)
+      await start(token)
+      await complete(token)
       onEnd(jobId)
     } catch (error) {
       fail(error)
@@ -94,6 +95,31 @@ export async function startRemoteWorker(
       if (failure !== undefined) throw failure.error
     },
   }
+}
+
+/** Starts and completions as `worker/report/lease-calls.ts` sends them, one alone as a batch of one; throws at what the server refuses. */
+function gathered(call: SignedCall): Record<'start' | 'complete', (token: number) => Promise<void>> {
+  const batched = (most: number, send: (tokens: number[]) => Promise<(Error | true)[]>) => {
+    const add = createGatherer<number, true>({ most, one: async (token) => settled(await send([token])), many: send })
+    return async (token: number): Promise<void> => void (await add(token))
+  }
+  return {
+    start: batched(1024, async (tokens) => {
+      const { leases } = await call<ReplyOf<typeof startLeases>>(startLeases.path, startLeases.status, { tokens })
+      return leases.map((lease) => lease.verdict === 'ok' || new Error(`not started: ${JSON.stringify(lease)}`))
+    }),
+    complete: batched(64, async (tokens) => {
+      const body = { completions: tokens.map((token) => ({ token, outcome: 'succeeded', result: { exitCode: 0 } })) }
+      const path = completeLeases.path
+      const { completions } = await call<ReplyOf<typeof completeLeases>>(path, completeLeases.status, body)
+      return completions.map((end) => 'state' in end || new Error(`not completed: ${JSON.stringify(end)}`))
+    }),
+  }
+}
+
+function settled([answer]: (Error | true)[]): true {
+  if (answer !== true) throw answer ?? new Error('no answer to an item')
+  return answer
 }
 
 /** A request signed as the agent signs it; throws unless the answer has the status. */

@@ -26,9 +26,12 @@ async function cacheCode(): Promise<void> {
 /** The commands that are the server or the worker; each loads its part only when it runs. */
 async function operatorCommands(): Promise<Command[]> {
   const { defineCommand } = await import('@hivesync/cli/command.ts')
+  const { auditCommands } = await import('./audit-commands.ts')
   return [
     ...(await passwordCommands()),
+    ...(await auditCommands()),
     await importQueueCommand(),
+    ...(await backupCommands()),
     defineCommand({
       name: 'serve',
       summary: 'run the server',
@@ -47,8 +50,9 @@ async function operatorCommands(): Promise<Command[]> {
       notes: [
         'Settings come from the environment: HIVESYNC_WORKER_SERVER, and at the first start HIVESYNC_WORKER_TOKEN or',
         'HIVESYNC_WORKER_TOKEN_FILE with the token of `hivesync worker enrol`.',
-        'Ctrl-C lets running jobs finish for 30 s; a second one stops at once. Ends with 77 when the server has cut it off,',
-        '76 when its key has expired. After the server has moved: HIVESYNC_WORKER_MOVED_FROM with its former address, once.',
+        'Ctrl-C lets running jobs finish for 30 s (HIVESYNC_WORKER_DRAIN_SECONDS); a second one stops at once. Ends with 77 when the',
+        'server has cut it off, 76 when its key has expired, 69 when it was idle for as long as it may (HIVESYNC_WORKER_EXIT_WHEN_IDLE_SECONDS)',
+        'on a machine that can run no jobs. After the server has moved: HIVESYNC_WORKER_MOVED_FROM with its former address, once.',
       ],
       options: {},
       async run() {
@@ -74,8 +78,18 @@ async function operatorCommands(): Promise<Command[]> {
       name: 'doctor',
       summary: 'check this machine: credentials, server, and the sandbox of a worker',
       usage: '',
-      options: { 'no-worker': { type: 'boolean', summary: 'leave out what only a worker needs' } },
+      options: {
+        'no-worker': { type: 'boolean', summary: 'leave out what only a worker needs' },
+        server: {
+          type: 'boolean',
+          summary: 'what makes the server safer or less so, for its admins (`admin posture`)',
+        },
+      },
       async run(context) {
+        if (context.options.server) {
+          const { showPosture } = await import('@hivesync/cli/commands/admin/posture.ts')
+          return showPosture(context)
+        }
         const { checkClient, checksOutcome } = await import('@hivesync/cli/doctor.ts')
         const node: Check = { name: 'node', ok: true, detail: process.versions.node, fix: null }
         const worker = context.options['no-worker'] ? [] : await checkWorker()
@@ -107,6 +121,47 @@ async function importQueueCommand(): Promise<Command> {
       return importQueueCommand(file, { project: options.project, skipBad: options['skip-bad'] })
     },
   })
+}
+
+/** Keeping a copy of everything, on the server's machine. */
+async function backupCommands(): Promise<Command[]> {
+  const { defineCommand } = await import('@hivesync/cli/command.ts')
+  return [
+    defineCommand({
+      name: 'backup',
+      summary: 'write everything this server holds into one encrypted file',
+      usage: '[--verify] FILE',
+      notes: [
+        'Reads the settings of `hivesync serve`; the server may go on working. The file opens with HIVESYNC_SECRET (or data/secret) alone, which is not in it.',
+        'A backup of SQLite can be restored into PostgreSQL, and the other way round.',
+      ],
+      options: {
+        verify: {
+          type: 'boolean',
+          summary: 'restore FILE into a folder that is thrown away, and say whether all of it is there',
+        },
+      },
+      arguments: [1, 1],
+      async run({ arguments: [file = ''], options }) {
+        const { backupCommand, verifyBackupCommand } = await import('@hivesync/server/commands/backup.ts')
+        return options.verify ? verifyBackupCommand(file) : backupCommand(file)
+      },
+    }),
+    defineCommand({
+      name: 'restore',
+      summary: 'fill an empty server from a backup',
+      usage: 'FILE',
+      notes: [
+        'Reads the settings of `hivesync serve`, which must not run. The database must have no accounts. Everybody signs in again.',
+      ],
+      options: {},
+      arguments: [1, 1],
+      async run(context) {
+        const { restoreCommand } = await import('@hivesync/server/commands/backup.ts')
+        return restoreCommand(context.arguments[0] ?? '')
+      },
+    }),
+  ]
 }
 
 /** What the operator does about passwords, on the server's machine. */

@@ -3,6 +3,7 @@ import test from 'node:test'
 import { createApiKey, listApiKeys, revokeApiKey, rotateApiKey } from '@hivesync/contracts/api-keys.ts'
 import { listJobs } from '@hivesync/contracts/jobs.ts'
 import { listProjects } from '@hivesync/contracts/projects.ts'
+import { createEnrolment } from '@hivesync/contracts/workers.ts'
 import { startPeer } from '../sdk/test-support/peer.ts'
 import { apiKey, idOf, jobOf, newApiKey, project } from '../sdk/test-support/samples.ts'
 import { commands } from './commands.ts'
@@ -43,6 +44,19 @@ const lines: Readonly<Record<string, { args?: string[]; stdin?: string; needsNoT
     'team invitations': { args: ['Crew'] },
     'team uninvite': { args: ['Crew', 'new@example.org'] },
     'team join': { args: ['http://hive.test/account#invitation=token'] },
+    'admin alerts': {},
+    'admin acknowledge': { args: ['01890000-0000-7000-8000-000000000000'] },
+    'admin errors': {},
+    'admin posture': {},
+    'admin settings': {},
+    'admin team ls': { args: ['hi'] },
+    'admin job ls': { args: ['--state', 'queued'] },
+    'admin tier ls': {},
+    'admin tier set': { args: ['pro', 'runningJobs=20', '--password-stdin'], stdin: 'secret\n' },
+    'admin tier assign': {
+      args: ['01890000-0000-7000-8000-000000000000', 'pro', '--password-stdin'],
+      stdin: 'secret\n',
+    },
     'admin user ls': { args: ['gra'] },
     'admin user show': { args: ['grace'] },
     'admin user deactivate': { args: ['grace', '--password-stdin'], stdin: 'secret\n' },
@@ -52,6 +66,8 @@ const lines: Readonly<Record<string, { args?: string[]; stdin?: string; needsNoT
     'admin user end-sessions': { args: ['grace', '--password-stdin'], stdin: 'secret\n' },
     'admin user reset': { args: ['grace@example.org', '--password-stdin'], stdin: 'secret\n' },
     'admin invite': { args: ['new@example.org'] },
+    'audit tail': { args: ['--team', 'Crew', '--refused'] },
+    'audit head': {},
     'admin rotate-keys': { args: ['--emergency', '--password-stdin'], stdin: 'secret\n' },
     'project ls': {},
     'project new': { args: ['Apollo'] },
@@ -77,6 +93,16 @@ const lines: Readonly<Record<string, { args?: string[]; stdin?: string; needsNoT
     'queue pause': { args: ['compute', '--all-projects', '--reason', 'upgrade'] },
     'queue resume': { args: ['compute'] },
     'queue limit': { args: ['compute', '3'] },
+    'webhook ls': { args: ['--team', 'Crew'] },
+    'webhook new': { args: ['https://example.org/hook', '--event', 'job.*', '--team', 'Crew'] },
+    'webhook show': { args: [idOf(70), '--team', 'Crew'] },
+    'webhook test': { args: [idOf(70), '--team', 'Crew'] },
+    'webhook deliveries': { args: [idOf(70), idOf(71), '--team', 'Crew'] },
+    'webhook replay': { args: [idOf(70), '--failed', '2h', '--team', 'Crew'] },
+    'webhook rotate': { args: [idOf(70), '--grace', '0', '--team', 'Crew'] },
+    'webhook disable': { args: ['https://example.org/hook', '--team', 'Crew'] },
+    'webhook enable': { args: [idOf(70), '--team', 'Crew'] },
+    'webhook rm': { args: [idOf(70), '--team', 'Crew'] },
     'schedule ls': {},
     'schedule add': { args: ['nightly', '0 3 * * *', '--zone', 'Europe/Berlin', '--', 'make'] },
     'schedule run': { args: ['nightly'] },
@@ -90,6 +116,8 @@ const lines: Readonly<Record<string, { args?: string[]; stdin?: string; needsNoT
     'key rotate': { args: ['ci', '--overlap', '1d'] },
     'key revoke': { args: ['ci'] },
     'worker enrol': { args: ['laptop', '--ttl', '10m'] },
+    'worker enrolments': {},
+    'worker revoke-enrolment': { args: ['01890000-0000-7000-8000-000000000000', '--workers'] },
     'worker ls': {},
     'worker drain': { args: ['laptop'] },
     'worker request-rotation': { args: ['laptop'] },
@@ -185,6 +213,30 @@ test('worker enrol prints the one command for the other machine', async () => {
   const name = `HIVESYNC_WORKER_NAME='Ada'\\''s box'`
   const command = `HIVESYNC_WORKER_SERVER=${peer.url} HIVESYNC_WORKER_TOKEN=hse_token ${name} npx hivesync worker start`
   assert.ok(stdout.includes(`\n ${command}\n`), stdout)
+})
+
+test('worker enrol for a fleet says how often the token works, and gives no machine a name', async () => {
+  await using peer = await startPeer()
+  await using home = await makeCliHome()
+  serveEverything(peer)
+  const env = { HIVESYNC_CLI_TOKEN: 'hs_key', HIVESYNC_CLI_SERVER: peer.url }
+  let asked: unknown
+  peer.on(createEnrolment, ({ body }) => {
+    asked = body
+    return { id: idOf(7), enrolmentToken: 'hse_token', expiresAt: '2026-02-02T03:04:05.678Z' }
+  })
+  const fleet = ['--uses', '500', '--pool', 'swarm', '--ephemeral', '--ttl', '30d']
+  const { stdout } = await home.run(['worker', 'enrol', 'swarm', ...fleet], { env })
+  assert.match(stdout, /works 500 times/)
+  assert.ok(!stdout.includes('HIVESYNC_WORKER_NAME'), stdout)
+  assert.deepEqual(asked, {
+    name: 'swarm',
+    maxUses: 500,
+    pool: 'swarm',
+    ephemeral: true,
+    ttlSeconds: 30 * 86_400,
+  })
+  assert.equal((await home.run(['worker', 'enrol', '--uses', '0'], { env })).code, 2)
 })
 
 test('a new key is alone on standard output, what people want to know of it beside', async () => {

@@ -1,6 +1,16 @@
 import type { Command } from './command.ts'
+import { acknowledge } from './commands/admin/alert/acknowledge.ts'
+import { listAlertCommand } from './commands/admin/alert/ls.ts'
+import { listErrors } from './commands/admin/errors.ts'
 import { invite as adminInvite } from './commands/admin/invite.ts'
+import { listEveryJob } from './commands/admin/job/ls.ts'
+import { posture } from './commands/admin/posture.ts'
 import { rotateKeys } from './commands/admin/rotate-keys.ts'
+import { showSettings } from './commands/admin/settings.ts'
+import { listEveryTeam } from './commands/admin/team/ls.ts'
+import { assignTier } from './commands/admin/tier/assign.ts'
+import { listTierCommand } from './commands/admin/tier/ls.ts'
+import { setTierFigure } from './commands/admin/tier/set.ts'
 import { activate } from './commands/admin/user/activate.ts'
 import { deactivate } from './commands/admin/user/deactivate.ts'
 import { endSessions } from './commands/admin/user/end-sessions.ts'
@@ -9,6 +19,8 @@ import { makeAdmin } from './commands/admin/user/make-admin.ts'
 import { removeAdmin } from './commands/admin/user/remove-admin.ts'
 import { reset } from './commands/admin/user/reset.ts'
 import { show as userShow } from './commands/admin/user/show.ts'
+import { head } from './commands/audit/head.ts'
+import { tail } from './commands/audit/tail.ts'
 import { approve } from './commands/auth/approve.ts'
 import { forgot } from './commands/auth/forgot.ts'
 import { ls as factorLs } from './commands/auth/mfa/ls.ts'
@@ -69,11 +81,23 @@ import { rm as teamRm } from './commands/team/rm.ts'
 import { role } from './commands/team/role.ts'
 import { transfer } from './commands/team/transfer.ts'
 import { uninvite } from './commands/team/uninvite.ts'
+import { deliveries } from './commands/webhook/deliveries.ts'
+import { disable } from './commands/webhook/disable.ts'
+import { enable } from './commands/webhook/enable.ts'
+import { ls as webhookLs } from './commands/webhook/ls.ts'
+import { create as webhookCreate } from './commands/webhook/new.ts'
+import { replay } from './commands/webhook/replay.ts'
+import { rm as webhookRm } from './commands/webhook/rm.ts'
+import { rotate as webhookRotate } from './commands/webhook/rotate.ts'
+import { sendTest } from './commands/webhook/send-test.ts'
+import { show as webhookShow } from './commands/webhook/show.ts'
 import { drain } from './commands/worker/drain.ts'
 import { enrol } from './commands/worker/enrol.ts'
+import { enrolments } from './commands/worker/enrolments.ts'
 import { ls as workerLs } from './commands/worker/ls.ts'
 import { requestRotation } from './commands/worker/request-rotation.ts'
 import { revoke } from './commands/worker/revoke.ts'
+import { revokeEnrolment } from './commands/worker/revoke-enrolment.ts'
 
 /** Every command that talks to a server, in the order of the help. */
 export const commands: readonly Command[] = [
@@ -137,7 +161,19 @@ export const commands: readonly Command[] = [
   keyLs,
   rotate,
   keyRevoke,
+  webhookLs,
+  webhookCreate,
+  webhookShow,
+  sendTest,
+  deliveries,
+  replay,
+  webhookRotate,
+  disable,
+  enable,
+  webhookRm,
   enrol,
+  enrolments,
+  revokeEnrolment,
   workerLs,
   drain,
   requestRotation,
@@ -151,5 +187,17 @@ export const commands: readonly Command[] = [
   endSessions,
   reset,
   adminInvite,
+  listAlertCommand,
+  acknowledge,
+  listErrors,
+  posture,
+  showSettings,
+  listEveryTeam,
+  listEveryJob,
+  listTierCommand,
+  setTierFigure,
+  assignTier,
   rotateKeys,
+  tail,
+  head,
 ]

@@ -49,6 +49,7 @@ export function jobLines(job: Job, nowMs: number): Line[] {
     ...timingFields(job),
     ['expires', isFinal(job.state) ? undefined : formatAge(job.expiresAt, nowMs)],
     ['project', job.projectId],
+    ['request', job.requestId],
     ...resultFields(job),
   ])
   return [...lines, ...whyLines(job)]

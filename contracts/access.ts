@@ -10,6 +10,8 @@ export const permissions = [
   'search:read',
   'workers:read',
   'workers:write',
+  'webhooks:read',
+  'webhooks:write',
   'ingest:read',
   'ingest:write',
 ] as const
@@ -70,6 +72,8 @@ export const teamRoleFor = {
   ownProjects: 'admin',
   rename: 'admin',
   manageMembers: 'admin',
+  manageWebhooks: 'admin',
+  readAudit: 'owner',
   transfer: 'owner',
   delete: 'owner',
 } as const satisfies Record<string, TeamRole>

@@ -1,7 +1,7 @@
 import { type Static, Type } from 'typebox'
 import { Sha256 } from './artifacts.ts'
 import { endpoint } from './endpoint.ts'
-import { tiers } from './tiers.ts'
+import { maxBundleBytes } from './tiers.ts'
 import { Count, Id, object, PageQuery, page, Time } from './values.ts'
 import { leaseParams } from './worker-protocol.ts'
 
@@ -30,7 +30,7 @@ export const createBundle = endpoint({
   params: projectParams,
   consumes: 'application/octet-stream',
   /** The largest plan's; a smaller plan's own limit is refused alike. */
-  maxBodyBytes: tiers.enterprise.bundleBytes,
+  maxBodyBytes: maxBundleBytes,
   status: 201,
   reply: Bundle,
   errors: [

@@ -29,6 +29,8 @@ export interface Endpoint<
    */
   readonly stepUp?: true
   readonly limit: LimitCategory
+  /** Requests per minute of this operation alone, instead of its category's. */
+  readonly perMinute?: number
   readonly params?: Params
   readonly query?: Query
   readonly body?: Body

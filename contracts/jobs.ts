@@ -1,7 +1,7 @@
 import { type Static, Type } from 'typebox'
 import { endpoint } from './endpoint.ts'
 import { ComputeInput, IngestInput, jobKinds } from './job-kinds.ts'
-import { Count, Id, nullable, object, PageQuery, page, Time } from './values.ts'
+import { Count, Id, nullable, object, PageQuery, page, RequestId, Time } from './values.ts'
 
 export const jobStates = ['queued', 'leased', 'running', 'succeeded', 'failed', 'canceled', 'skipped'] as const
 export type JobState = (typeof jobStates)[number]
@@ -77,6 +77,7 @@ const job = {
   error: nullable(JobFailure),
   skipReason: nullable(Type.String()),
   cancelRequestedAt: nullable(Time),
+  requestId: Type.Optional(RequestId),
 }
 /** Where the time of a job went, in milliseconds; of what has not ended yet, so far. */
 export const JobTimings = object({

@@ -3,6 +3,7 @@ import * as accounts from './accounts.ts'
 import * as admin from './admin.ts'
 import * as apiKeys from './api-keys.ts'
 import * as artifacts from './artifacts.ts'
+import * as audit from './audit.ts'
 import * as bulk from './bulk.ts'
 import * as bundles from './bundles.ts'
 import * as compat from './compat.ts'
@@ -14,6 +15,7 @@ import * as external from './external.ts'
 import * as fogScheduler from './fog-scheduler.ts'
 import * as jobs from './jobs.ts'
 import * as mfa from './mfa.ts'
+import * as oversight from './oversight.ts'
 import * as privacy from './privacy.ts'
 import * as projects from './projects.ts'
 import * as queues from './queues.ts'
@@ -23,6 +25,8 @@ import * as search from './search.ts'
 import * as service from './service.ts'
 import * as sessions from './sessions.ts'
 import * as teams from './teams.ts'
+import * as tiers from './tiers.ts'
+import * as webhooks from './webhooks.ts'
 import * as workerProtocol from './worker-protocol.ts'
 import * as workers from './workers.ts'
 
@@ -54,6 +58,10 @@ const modules: readonly Readonly<Record<string, unknown>>[] = [
   search,
   compat,
   admin,
+  audit,
+  tiers,
+  oversight,
+  webhooks,
   external,
   fogScheduler,
   deviceLogin,

@@ -48,7 +48,7 @@ export const getQueueLoad = endpoint({
 
 export const getMetrics = endpoint({
   name: 'getMetrics',
-  summary: 'The load of every pool and the state of the process, for Prometheus',
+  summary: 'What the server counts and how it is, for Prometheus: docs/operations.md has the list',
   method: 'GET',
   path: '/metrics',
   access: 'metrics',

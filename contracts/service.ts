@@ -16,13 +16,20 @@ export const getHealth = endpoint({
 
 export const getReadiness = endpoint({
   name: 'getReadiness',
-  summary: 'Every dependency works; otherwise 503 and which one does not',
+  summary: 'Whether the server can do its work, and what it does without; otherwise 503 and what is missing',
   method: 'GET',
   path: '/ready',
   access: 'public',
   limit: 'none',
   status: 200,
-  reply: object({ status: Type.Literal('ready') }),
+  reply: object({
+    status: Type.Literal('ready'),
+    degraded: Type.Optional(
+      Type.Array(Type.String(), {
+        description: 'What is away or unwell, and done without for now: redis, store, disk, schema, clock, audit',
+      }),
+    ),
+  }),
   errors: ['not_ready'],
 })
 

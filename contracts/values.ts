@@ -17,6 +17,10 @@ export const Name = Type.String({
   maxLength: 100,
   pattern: '^[^\\u0000-\\u001f\\u007f]*[^\\s\\u0000-\\u001f\\u007f][^\\u0000-\\u001f\\u007f]*$',
 })
+/** Made by the server, or by the client in the header `X-Request-Id`. */
+export const RequestId = Type.String({ pattern: '^[A-Za-z0-9_-]{8,64}$' })
+/** W3C Trace Context, level 1. */
+export const TraceParent = Type.String({ pattern: '^00-[0-9a-f]{32}-[0-9a-f]{16}-0[01]$' })
 export const Count = Type.Integer({ minimum: 0 })
 
 /** Query members of every list; query values arrive as text. */

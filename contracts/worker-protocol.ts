@@ -1,8 +1,8 @@
 import { type Static, Type } from 'typebox'
 import { endpoint } from './endpoint.ts'
 import { Secrets } from './job-kinds.ts'
-import { JobFailure, JobKind } from './jobs.ts'
-import { Count, Id, Name, object, Time } from './values.ts'
+import { JobFailure, JobKind, Pool } from './jobs.ts'
+import { Count, Id, Name, nullable, object, RequestId, Time, TraceParent } from './values.ts'
 import { WorkerReport } from './worker-report.ts'
 
 /** A fencing token: grows with every claim and is never reset. */
@@ -16,7 +16,7 @@ const PublicKey = Type.String({
 
 export const enrolWorker = endpoint({
   name: 'enrolWorker',
-  summary: 'Trade a one-time enrolment token for an identity; the key pair never leaves the worker',
+  summary: 'Trade an enrolment token for an identity; the key pair never leaves the worker',
   method: 'POST',
   path: '/api/v1/worker/enrol',
   access: 'public',
@@ -27,7 +27,14 @@ export const enrolWorker = endpoint({
     publicKey: PublicKey,
   }),
   status: 201,
-  reply: object({ workerId: Id, name: Type.String() }),
+  reply: object({
+    workerId: Id,
+    name: Type.String(),
+    /** Whether it signs off when it ends (`signOff`), the pool it is bound to (null: the one it reports), whether others need the token too. */
+    ephemeral: Type.Boolean(),
+    pool: nullable(Pool),
+    reusable: Type.Boolean(),
+  }),
   errors: ['invalid_enrolment_token'],
 })
 
@@ -60,6 +67,9 @@ export const Claim = object({
   attempt: Count,
   leaseTtlSeconds: Type.Integer(),
   startWithinSeconds: Type.Integer(),
+  /** The request that the job came with, and the trace of whoever sent it: for the worker's log, and its requests for this lease. */
+  requestId: Type.Optional(RequestId),
+  traceParent: Type.Optional(TraceParent),
   /** Values of the secrets that the input names. */
   secrets: Type.Optional(Secrets),
   /** The archive that the input names; fetched with the lease. */
@@ -94,11 +104,6 @@ export const claimJobs = endpoint({
     report: WorkerReport,
     freeSlots: Type.Integer({ minimum: 1, maximum: 1024 }),
     waitSeconds: Type.Integer({ minimum: 0, maximum: 30 }),
-    /**
-     * The worker promises to begin at once: what it gets counts as started, and needs no `startLease`. What is lost before it really began then costs an
-     * attempt of the infrastructure budget, as every started lease does.
-     */
-    startNow: Type.Optional(Type.Boolean()),
   }),
   status: 200,
   reply: object({

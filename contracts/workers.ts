@@ -47,15 +47,24 @@ export const Worker = object({
   capabilities: nullable(WorkerCapabilities),
   clockSkewMs: nullable(Type.Integer()),
   refusing: nullable(Type.String()),
+  /** It signs off when it ends, and is retired when it falls silent. */
+  ephemeral: Type.Boolean(),
+  /** The token it enrolled with; null for one from before they were kept. */
+  enrolmentId: nullable(Id),
   keyExpiresAt: nullable(Time),
   enrolledAt: Time,
   lastSeenAt: nullable(Time),
 })
 export type Worker = Static<typeof Worker>
 
+/** Of a token for one machine, and of one for a fleet, which starts machines for as long as it is used. */
+export const enrolmentLife = { oneSeconds: 86_400, fleetSeconds: 90 * 86_400 } as const
+/** How many workers may enrol with one token: who steals it gets no more than these in, and revoking them all is one transaction. */
+export const maxEnrolmentUses = 10_000
+
 export const createEnrolment = endpoint({
   name: 'createEnrolment',
-  summary: 'Make a one-time token with which one machine may enrol as a worker; admins only',
+  summary: 'Make a token with which one machine, or as many as maxUses, may enrol as workers; admins only',
   method: 'POST',
   path: '/api/v1/workers/enrolments',
   access: 'admin',
@@ -63,11 +72,67 @@ export const createEnrolment = endpoint({
   body: object({
     name: Type.Optional(Name),
     teamId: Type.Optional(Id),
-    ttlSeconds: Type.Optional(Type.Integer({ minimum: 60, maximum: 86_400 })),
+    ttlSeconds: Type.Optional(
+      Type.Integer({
+        minimum: 60,
+        maximum: enrolmentLife.fleetSeconds,
+        description: 'At most a day, with maxUses above 1 at most 90 days; an hour unless given',
+      }),
+    ),
+    maxUses: Type.Optional(Type.Integer({ minimum: 1, maximum: maxEnrolmentUses })),
+    pool: Type.Optional(Pool),
+    ephemeral: Type.Optional(Type.Boolean()),
   }),
   status: 201,
   reply: object({ id: Id, enrolmentToken: Type.String(), expiresAt: Time }),
   errors: ['team_not_found'],
+})
+
+/** An enrolment token as it is listed: never the token itself. */
+export const Enrolment = object({
+  id: Id,
+  name: nullable(Type.String()),
+  teamId: nullable(Id),
+  state: Type.Enum(['usable', 'used', 'expired', 'revoked']),
+  /** The pool its workers are bound to; null: they may join any. */
+  pool: nullable(Pool),
+  ephemeral: Type.Boolean(),
+  maxUses: Count,
+  uses: Count,
+  /** Of the workers that enrolled with it, those that are neither revoked nor gone. */
+  workers: Count,
+  createdAt: Time,
+  expiresAt: Time,
+  lastUsedAt: nullable(Time),
+  revokedAt: nullable(Time),
+})
+export type Enrolment = Static<typeof Enrolment>
+
+export const listEnrolments = endpoint({
+  name: 'listEnrolments',
+  summary: 'The enrolment tokens, newest first, with how often each was used; admins only',
+  method: 'GET',
+  path: '/api/v1/workers/enrolments',
+  access: 'admin',
+  limit: 'read',
+  query: object(PageQuery),
+  status: 200,
+  reply: page(Enrolment),
+  errors: [],
+})
+
+export const revokeEnrolment = endpoint({
+  name: 'revokeEnrolment',
+  summary: 'Let nobody enrol with a token any more and, where asked, cut off every worker that did; admins only',
+  method: 'POST',
+  path: '/api/v1/workers/enrolments/:enrolmentId/revoke',
+  access: 'admin',
+  limit: 'write',
+  params: object({ enrolmentId: Id }),
+  body: object({ workers: Type.Optional(Type.Boolean()) }),
+  status: 200,
+  reply: object({ id: Id, revokedWorkers: Count }),
+  errors: ['enrolment_not_found'],
 })
 
 export const listWorkers = endpoint({
@@ -122,4 +187,17 @@ export const revokeWorker = endpoint({
   status: 204,
   reply: null,
   errors: ['worker_not_found'],
+})
+
+export const signOff = endpoint({
+  name: 'signOff',
+  summary:
+    'The worker ends for good: its identity is revoked, and what it still holds goes back to the queue. It can name no other worker',
+  method: 'POST',
+  path: '/api/v1/worker/sign-off',
+  access: 'worker',
+  limit: 'worker',
+  status: 204,
+  reply: null,
+  errors: [],
 })

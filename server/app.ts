@@ -2,8 +2,11 @@ import type { FastifyInstance } from 'fastify'
 import { accountPageRoutes } from './account-pages/routes.ts'
 import { accountRoutes } from './accounts/routes.ts'
 import { adminRoutes } from './admin/routes.ts'
+import { alertRoutes } from './alerts/routes.ts'
 import { artifactRoutes } from './artifacts/routes.ts'
-import { createRefusalAudit, type RefusalAudit } from './audit/refusals.ts'
+import { createAccessAudit } from './audit/accesses.ts'
+import { createRefusalAudit, noteRefusal, type RefusalAudit } from './audit/refusals.ts'
+import { auditRoutes } from './audit/routes.ts'
 import { bundleRoutes } from './bundles/routes.ts'
 import { compatRoutes } from './compat/routes.ts'
 import { credentialRoutes } from './credentials/routes.ts'
@@ -18,9 +21,13 @@ import { keyRoutes } from './keys/routes.ts'
 import { spendStepUp } from './mfa/mfa.ts'
 import { mfaRoutes } from './mfa/routes.ts'
 import { operationRoutes } from './operations/routes.ts'
+import type { Actor } from './platform/actor.ts'
 import type { Context } from './platform/context.ts'
-import { partialAddress } from './platform/http/client-address.ts'
+import type { SensitiveAct } from './platform/http/guard.ts'
 import { createHttp } from './platform/http/http.ts'
+import { createMemoryWindows } from './platform/limits/memory-windows.ts'
+import type { Windows } from './platform/limits/windows.ts'
+import { postureRoutes } from './posture/routes.ts'
 import { privacyRoutes } from './privacy/routes.ts'
 import { projectRoutes } from './projects/routes.ts'
 import { registerRevocations } from './revocations.ts'
@@ -29,6 +36,7 @@ import { scheduleRoutes } from './schedules/routes.ts'
 import { searchRoutes } from './search/routes.ts'
 import { sessionRoutes } from './sessions/routes.ts'
 import { teamRoutes } from './teams/routes.ts'
+import { webhookRoutes } from './webhooks/routes.ts'
 import { workerRoutes } from './workers/routes.ts'
 import { createWorkerAuthenticator } from './workers/workers.ts'
 
@@ -37,30 +45,25 @@ export function createApp(
   ctx: Context,
   refusals: RefusalAudit = createRefusalAudit(ctx),
   bearer: BearerAuthenticator = createBearerAuthenticator(ctx),
+  windows: Windows = createMemoryWindows(ctx.clock.now),
 ): FastifyInstance {
   registerRevocations(ctx)
   const dispatcher = createDispatcher(ctx)
-  const app = createHttp(ctx, {
+  const authenticators = {
     bearer,
     worker: createWorkerAuthenticator(ctx),
-    stepUp: (actor, act, proof) => spendStepUp(ctx, actor, act, proof),
-  })
+    stepUp: (actor: Actor, act: SensitiveAct, proof: string | undefined) => spendStepUp(ctx, actor, act, proof),
+  }
+  const app = createHttp(ctx, authenticators, undefined, windows)
 
+  const accesses = createAccessAudit(ctx)
   app.addHook('onResponse', (request, reply, done) => {
-    const endpoint = request.routeOptions.config.endpoint
-    // Refused logins and the like are public operations, and audited by their verbs.
-    if (reply.refusal !== null && reply.statusCode === 401 && endpoint !== undefined && endpoint.access !== 'public') {
-      refusals.note({
-        operation: endpoint.name,
-        code: reply.refusal.code,
-        ip: partialAddress(request.ip),
-        requestId: request.id,
-      })
-    }
+    noteRefusal(refusals, request, reply)
+    accesses.note(request.actor, request.params, reply.statusCode)
     done()
   })
 
-  operationRoutes(app, ctx)
+  operationRoutes(app, ctx, windows)
   accountRoutes(app, ctx)
   credentialRoutes(app, ctx)
   accountPageRoutes(app)
@@ -78,9 +81,13 @@ export function createApp(
   workerRoutes(app, ctx, dispatcher)
   scalingRoutes(app, ctx)
   searchRoutes(app, ctx)
+  webhookRoutes(app, ctx)
   externalRoutes(app, ctx)
   deviceLoginRoutes(app, ctx)
   adminRoutes(app, ctx)
+  alertRoutes(app, ctx)
+  postureRoutes(app, ctx)
+  auditRoutes(app, ctx)
   privacyRoutes(app, ctx)
   compatRoutes(app, ctx)
 
@@ -92,6 +99,7 @@ export function createApp(
   app.addHook('onClose', async () => {
     await bearer.settled()
     await refusals.settled()
+    await accesses.settled()
   })
   return app
 }

@@ -1,8 +1,16 @@
+import { pruneAlerts, watchConditions } from './alerts/alerts.ts'
 import { sweepArtifacts } from './artifacts/artifacts.ts'
+import { rewrapAuditKeys } from './audit/keys.ts'
+import { pruneByRetention } from './audit/prune.ts'
+import { sequenceAudit } from './audit/sequence.ts'
+import { shipAudit } from './audit/ship.ts'
 import { sweepBundles } from './bundles/bundles.ts'
 import { pruneDeviceLogins } from './device-login/device-login.ts'
-import { endRightlessJobs, prune, reapLeases, reconcileCounters, skipExpired } from './jobs/jobs.ts'
+import { keepFaults, pruneFaults } from './faults/faults.ts'
+import { countJobs, endRightlessJobs, prune, reapLeases, reconcileCounters, skipExpired } from './jobs/jobs.ts'
 import { remindKeyExpiry } from './keys/keys.ts'
+import { taskEnded, taskStarts } from './operations/operations.ts'
+import { consumeOutbox } from './outbox/outbox.ts'
 import type { Context } from './platform/context.ts'
 import { hearIdentityNews } from './platform/identity-news.ts'
 import { pruneFailures } from './platform/limits/failures.ts'
@@ -14,6 +22,8 @@ import { sweepIndexes } from './search/search.ts'
 import { pruneProofs, tendSigningKeys } from './sessions/sessions.ts'
 import { sweepStore } from './storage/storage.ts'
 import { pruneInvitations } from './teams/teams.ts'
+import { pruneWebhooks, rewrapWebhookKeys, sendWebhooks, toWebhooks, webhooksSettled } from './webhooks/webhooks.ts'
+import { retireSilent } from './workers/workers.ts'
 
 interface Task {
   name: string
@@ -27,10 +37,20 @@ const tasks: readonly Task[] = [
   { name: 'skip_expired', everyMs: 1000, run: skipExpired },
   { name: 'end_rightless_jobs', everyMs: 1000, run: endRightlessJobs },
   { name: 'run_due_schedules', everyMs: 1000, run: runDueSchedules },
+  { name: 'sequence_audit', everyMs: 1000, run: sequenceAudit },
+  { name: 'ship_audit', everyMs: 1000, run: (ctx) => shipAudit(ctx) },
+  { name: 'prune_audit', everyMs: 3_600_000, run: pruneByRetention },
+  { name: 'rewrap_audit_keys', everyMs: 3_600_000, run: rewrapAuditKeys },
   { name: 'hear_identity_news', everyMs: 500, run: hearIdentityNews },
+  { name: 'tell_webhooks', everyMs: 250, run: tellWebhooks },
   { name: 'sample_load', everyMs: sampleEveryMs, run: sampleLoad },
+  { name: 'keep_faults', everyMs: 5000, run: keepFaults },
+  { name: 'watch_conditions', everyMs: 30_000, run: (ctx) => watchConditions(ctx) },
+  { name: 'prune_alerts', everyMs: 3_600_000, run: pruneAlerts },
+  { name: 'prune_faults', everyMs: 3_600_000, run: pruneFaults },
   { name: 'deliver_mail', everyMs: 1000, run: deliverMail },
   { name: 'reconcile_counters', everyMs: 60_000, run: reconcileCounters },
+  { name: 'retire_silent_workers', everyMs: 60_000, run: retireSilent },
   { name: 'prune', everyMs: 60_000, run: prune },
   { name: 'remind_key_expiry', everyMs: 3_600_000, run: remindKeyExpiry },
   { name: 'rotate_signing_keys', everyMs: 60_000, run: tendSigningKeys },
@@ -42,18 +62,29 @@ const tasks: readonly Task[] = [
   { name: 'sweep_indexes', everyMs: 600_000, run: sweepIndexes },
   { name: 'sweep_artifacts', everyMs: 60_000, run: sweepArtifacts },
   { name: 'sweep_bundles', everyMs: 60_000, run: sweepBundles },
+  { name: 'prune_webhooks', everyMs: 600_000, run: pruneWebhooks },
+  { name: 'rewrap_webhook_keys', everyMs: 60_000, run: rewrapWebhookKeys },
   { name: 'sweep_store', everyMs: 3_600_000, run: sweepStore },
 ]
 
+/** Everybody who hears of what was committed, then the deliveries that came of it or are due again. */
+async function tellWebhooks(ctx: Context): Promise<void> {
+  await consumeOutbox(ctx, [toWebhooks], [countJobs])
+  await sendWebhooks(ctx)
+}
+
 /** Starts the tasks; the function returned stops them and waits for those under way. */
 export function startBackground(ctx: Context): () => Promise<void> {
+  for (const task of tasks) taskStarts(ctx, task.name, task.everyMs)
   const running = new Set<Promise<void>>()
   const timers = tasks.map((task) => {
     let busy = false
     const run = async (): Promise<void> => {
       try {
         await task.run(ctx)
+        taskEnded(ctx, task.name, 'succeeded')
       } catch (error) {
+        taskEnded(ctx, task.name, 'failed')
         ctx.log.error({ event: 'task_failed', name: task.name }, error)
       }
       busy = false
@@ -68,5 +99,6 @@ export function startBackground(ctx: Context): () => Promise<void> {
   return async () => {
     for (const timer of timers) clearInterval(timer)
     await Promise.all(running)
+    await webhooksSettled(ctx)
   }
 }

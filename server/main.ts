@@ -2,11 +2,16 @@ import closeWithGrace from 'close-with-grace'
 import { ensureSetupToken, equalizePasswordWork, openBlocklist } from './accounts/accounts.ts'
 import { createApp } from './app.ts'
 import { startBackground } from './background.ts'
+import { watchFaults } from './faults/faults.ts'
 import { extendLeases } from './jobs/jobs.ts'
 import { importPharosToken } from './keys/keys.ts'
+import { createMetricsPage, listenForMetrics, type MetricsListener } from './operations/operations.ts'
 import type { Config } from './platform/config.ts'
 import type { Context } from './platform/context.ts'
-import { createLogger, openStandardError } from './platform/logger.ts'
+import { mayChangeAuditTables } from './platform/db/runtime-role.ts'
+import { openWindows } from './platform/limits/open-windows.ts'
+import type { Windows } from './platform/limits/windows.ts'
+import { createLogger, type Logger, openStandardError } from './platform/logger.ts'
 import { openContext } from './platform/open-context.ts'
 import { closeIndexes, sweepIndexes } from './search/search.ts'
 
@@ -25,20 +30,28 @@ const stopWithinMs = 20_000
 export async function startServer(config: Config, log = createLogger(openStandardError())): Promise<Server> {
   // Before anything is opened: a damaged list is a refused configuration.
   openBlocklist(config)
-  const ctx = await openContext(config, log)
+  const ctx = await openContext(config, watchFaults(log))
   await equalizePasswordWork(ctx)
   const setupToken = await ensureSetupToken(ctx)
   await importPharosToken(ctx)
   await extendLeases(ctx)
   // Before any claim: after a restored backup a fencing token may be given out again while an old index of that number lies there.
   await sweepIndexes(ctx)
-  const app = createApp(ctx)
+  const windows = await openWindows(ctx)
+  const app = createApp(ctx, undefined, undefined, windows)
+  const metrics = await openMetrics(ctx, windows)
   await app.listen({ host: config.host, port: config.port })
   const stopBackground = startBackground(ctx)
+  if (ctx.db.dialect === 'postgres' && (await mayChangeAuditTables(ctx.db))) log.warn({ event: 'audit_not_protected' })
+  // For whoever operates it to see: these places are reached by whatever address somebody gives a webhook.
+  const { listed } = config.egress
+  if (listed.length > 0) log.warn({ event: 'egress_opened', name: listed.join(' '), count: listed.length })
   let stopping: Promise<void> | undefined
   const stop = async (): Promise<void> => {
     await app.close()
+    await metrics?.close()
     await ctx.mail.close()
+    await ctx.net.close()
     await stopBackground()
     await closeIndexes(ctx)
     await ctx.db.close()
@@ -54,14 +67,22 @@ export async function startServer(config: Config, log = createLogger(openStandar
   }
 }
 
+async function openMetrics(ctx: Context, windows: Windows): Promise<MetricsListener | undefined> {
+  const { metricsListener } = ctx.config.observability
+  if (metricsListener === null) return undefined
+  const listener = await listenForMetrics(metricsListener, createMetricsPage(ctx, windows))
+  ctx.log.info({ event: 'metrics_served', url: listener.url })
+  return listener
+}
+
 function addressOf(address: ReturnType<import('node:net').Server['address']>, config: Config): string {
   if (address === null || typeof address === 'string') return config.publicUrl
   return `http://${address.family === 'IPv6' ? `[${address.address}]` : address.address}:${address.port}`
 }
 
 /** Runs the server until it is told to stop. When it listens, prints one JSON line on stdout and, before the first account exists, how to make it on stderr. */
-export async function serveUntilStopped(config: Config): Promise<Server> {
-  const server = await startServer(config)
+export async function serveUntilStopped(config: Config, log?: Logger): Promise<Server> {
+  const server = await startServer(config, log)
   // Before anyone is told that it listens: who reads the line may stop us in the same moment.
   closeWithGrace({ delay: stopWithinMs, logger: false }, async ({ err, signal }) => {
     if (err) server.ctx.log.error({ event: 'crashed' }, err)

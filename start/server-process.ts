@@ -1,6 +1,7 @@
 // The server as a child of `npm start`: tells its parent when it listens, hands out the embedded worker's enrolment token, ends with its parent.
 import { createEmbeddedEnrolment } from '../server/commands/enrol-embedded.ts'
 import { serveCommand } from '../server/commands/serve.ts'
+import { createLogger, openStandardError, withoutRoutine } from '../server/platform/logger.ts'
 import { explainFailure } from './failure.ts'
 import type { FromServer, ToServer } from './messages.ts'
 import { say } from './terminal.ts'
@@ -15,20 +16,28 @@ const end = (): void => void process.kill(process.pid, 'SIGTERM')
 process.on('disconnect', end)
 if (process.connected === false) end()
 
+/** A file, a pipe and a process manager get every line; a person gets what is for people, and what went wrong. */
+const everything = createLogger(openStandardError())
+const log = process.stderr.isTTY === true ? withoutRoutine(everything) : everything
+
 try {
-  process.exitCode = await serveCommand([], (server) => {
-    process.on('message', (message: ToServer) => {
-      if (message.request !== 'enrolment') return
-      createEmbeddedEnrolment(server.ctx).then(
-        (token) => send({ event: 'enrolment', token }),
-        (error: unknown) => {
-          server.ctx.log.error({ event: 'enrolment_failed' }, error)
-          send({ event: 'enrolment', token: null })
-        },
-      )
-    })
-    send({ event: 'listening', url: server.url })
-  })
+  process.exitCode = await serveCommand(
+    [],
+    (server) => {
+      process.on('message', (message: ToServer) => {
+        if (message.request !== 'enrolment') return
+        createEmbeddedEnrolment(server.ctx).then(
+          (token) => send({ event: 'enrolment', token }),
+          (error: unknown) => {
+            server.ctx.log.error({ event: 'enrolment_failed' }, error)
+            send({ event: 'enrolment', token: null })
+          },
+        )
+      })
+      send({ event: 'listening', url: server.url })
+    },
+    log,
+  )
 } catch (error) {
   const explanation = explainFailure(error)
   if (explanation === undefined) throw error

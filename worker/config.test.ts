@@ -51,6 +51,18 @@ test('there are at most as many slots as the sandbox has users for', () => {
   assert.match(problems('129').join(), /1 to 128/)
 })
 
+test('it drains for 30 s and never ends by itself unless told, and neither for longer than a day', () => {
+  const server = { HIVESYNC_WORKER_SERVER: 'https://hive.example.net' }
+  const { drainMs, exitWhenIdleMs } = parseWorkerConfig(server)
+  assert.deepEqual([drainMs, exitWhenIdleMs], [30_000, null])
+  const told = { ...server, HIVESYNC_WORKER_DRAIN_SECONDS: '0', HIVESYNC_WORKER_EXIT_WHEN_IDLE_SECONDS: '86400' }
+  assert.deepEqual([parseWorkerConfig(told).drainMs, parseWorkerConfig(told).exitWhenIdleMs], [0, 86_400_000])
+  for (const value of ['86401', '-1', '1.5', 'soon'])
+    for (const name of ['DRAIN_SECONDS', 'EXIT_WHEN_IDLE_SECONDS'])
+      assert.throws(() => parseWorkerConfig({ ...server, [`HIVESYNC_WORKER_${name}`]: value }), new RegExp(name))
+  assert.throws(() => parseWorkerConfig({ ...server, HIVESYNC_WORKER_EXIT_WHEN_IDLE_SECONDS: '0' }), WorkerConfigError)
+})
+
 test('plain http is for this machine only', () => {
   for (const origin of ['http://127.0.0.1:7070', 'http://localhost:7070', 'http://[::1]:7070']) {
     assert.deepEqual(problemsOf({ HIVESYNC_WORKER_SERVER: origin }), [], origin)
@@ -79,4 +91,13 @@ test('lists and control groups are read as they are written', () => {
   assert.deepEqual(config.labels, ['gpu', 'region:eu'])
   assert.deepEqual(config.allowHosts, ['github.com', 'git.example.net:8443'])
   assert.deepEqual(config.cgroups, { memory: '/sys/fs/cgroup/memory/hive' })
+})
+
+test('a GPU is given to jobs only where it is named, and what is named must be one', () => {
+  const { gpus, gpuMaxMs } = parseWorkerConfig(server)
+  assert.deepEqual([gpus, gpuMaxMs], [[], 3_600_000])
+  const problems = problemsOf({ HIVESYNC_WORKER_GPUS: '/dev/null, all', HIVESYNC_WORKER_GPU_MAX_SECONDS: '0' })
+  assert.equal(problems.length, 3)
+  assert.match(problems.join('\n'), /GPUS names \/dev\/null, which is no GPU here; there are: /)
+  assert.equal(parseWorkerConfig({ ...server, HIVESYNC_WORKER_GPU_MAX_SECONDS: '60' }).gpuMaxMs, 60_000)
 })

@@ -1,13 +1,14 @@
 import { readFileSync, statSync } from 'node:fs'
 import { availableParallelism, hostname } from 'node:os'
 import { isAbsolute, resolve } from 'node:path'
+import { findGpus } from './sandbox/gpu.ts'
 
 /** The whole configuration of a worker, read once at start and frozen; never printed, because it holds the enrolment token. */
 export interface WorkerConfig {
   /** An origin: `https://host[:port]`, or `http:` on this machine. */
   readonly server: string
   readonly dataDir: string
-  /** One-time; needed for the first start only. */
+  /** Needed for the first start only. */
   readonly enrolmentToken: string | null
   /** Where it was read from, to be removed once it is used. */
   readonly enrolmentTokenFile: string | null
@@ -24,6 +25,10 @@ export interface WorkerConfig {
   readonly minFreeBytes: number | null
   /** Of the metrics endpoint on 127.0.0.1; null: there is none. */
   readonly metricsPort: number | null
+  /** After this time without a job it ends by itself; null: never. */
+  readonly exitWhenIdleMs: number | null
+  /** How long running jobs may go on after the first signal before they are given back. */
+  readonly drainMs: number
   /** Absolute folders under which `file:` repositories may lie. */
   readonly localRepos: readonly string[]
   /** `host` or `host:port` of forges; empty means any public host on port 443. */
@@ -32,6 +37,10 @@ export interface WorkerConfig {
   readonly privateHosts: readonly string[]
   /** Certificates trusted beside the system's, for the server and for forges. */
   readonly caFile: string | null
+  /** Device nodes of GPUs that jobs are given who ask for one; empty: none, whatever this machine has. */
+  readonly gpus: readonly string[]
+  /** The longest a job may hold them, whatever its own limit says. */
+  readonly gpuMaxMs: number
   /** Control groups a parent process has delegated to this user. */
   readonly cgroups: Readonly<Partial<Record<CgroupController, string>>> | null
 }
@@ -64,11 +73,15 @@ const known: ReadonlySet<string> = new Set(
     'OUTBOX_MAX_MB',
     'MIN_FREE_MB',
     'METRICS_PORT',
+    'EXIT_WHEN_IDLE_SECONDS',
+    'DRAIN_SECONDS',
     'MOVED_FROM',
     'LOCAL_REPOS',
     'ALLOW_HOSTS',
     'PRIVATE_HOSTS',
     'CA_FILE',
+    'GPUS',
+    'GPU_MAX_SECONDS',
     'CGROUPS',
   ].map((name) => prefix + name),
 )
@@ -79,6 +92,9 @@ const maxSlots = 128 // sandbox/sandbox.ts: as root each has a user of its own, 
 const maxLabels = 19 // of 20 in contracts/jobs.ts; a machine with a GPU adds one by itself
 const poolPattern = /^[a-z0-9][a-z0-9-]{0,39}$/ // contracts/jobs.ts, Pool
 const mebibyte = 1024 * 1024
+const daySeconds = 86_400
+/** Below the 45 s that deploy/systemd waits before it kills. */
+const defaultDrainMs = 30_000
 
 /** The configuration of this process, from its environment. */
 export function readWorkerConfig(): WorkerConfig {
@@ -113,10 +129,14 @@ export function parseWorkerConfig(env: Environment): WorkerConfig {
     outboxMaxBytes: (readNumber('OUTBOX_MAX_MB', text('OUTBOX_MAX_MB'), 1, 1_048_576, problems) ?? 1024) * mebibyte,
     minFreeBytes: inBytes(readNumber('MIN_FREE_MB', text('MIN_FREE_MB'), 0, 1_048_576, problems)),
     metricsPort: readNumber('METRICS_PORT', text('METRICS_PORT'), 1, 65_535, problems),
+    exitWhenIdleMs: inMs(readNumber('EXIT_WHEN_IDLE_SECONDS', text('EXIT_WHEN_IDLE_SECONDS'), 1, daySeconds, problems)),
+    drainMs: inMs(readNumber('DRAIN_SECONDS', text('DRAIN_SECONDS'), 0, daySeconds, problems)) ?? defaultDrainMs,
     localRepos: list('LOCAL_REPOS'),
     allowHosts: list('ALLOW_HOSTS').map((host) => host.toLowerCase()),
     privateHosts: list('PRIVATE_HOSTS').map((host) => host.toLowerCase()),
     caFile: caFile === null ? null : resolve(caFile),
+    gpus: list('GPUS'),
+    gpuMaxMs: (readNumber('GPU_MAX_SECONDS', text('GPU_MAX_SECONDS'), 1, 86_400, problems) ?? 3600) * 1000,
     cgroups: readCgroups(text('CGROUPS'), problems),
   }
   judgeLists(config, problems)
@@ -134,6 +154,10 @@ function judgeLists(config: WorkerConfig, problems: string[]): void {
   }
   if (!config.localRepos.every((folder) => isAbsolute(folder) && resolve(folder) !== '/')) {
     problems.push(`${prefix}LOCAL_REPOS must list absolute folders, separated by commas`)
+  }
+  const here = config.gpus.length === 0 ? [] : findGpus().map(({ node }) => node)
+  for (const node of config.gpus.filter((named) => !here.includes(named))) {
+    problems.push(`${prefix}GPUS names ${node}, which is no GPU here; there are: ${here.join(', ') || 'none'}`)
   }
   if (!config.allowHosts.every((host) => hostPattern.test(host))) {
     problems.push(`${prefix}ALLOW_HOSTS must list hosts such as github.com or git.example.net:8443`)
@@ -222,6 +246,7 @@ function readNumber(name: string, value: string | null, least: number, most: num
   return null
 }
 
+const inMs = (seconds: number | null): number | null => (seconds === null ? null : seconds * 1000)
 const inBytes = (mebibytes: number | null): number | null => (mebibytes === null ? null : mebibytes * mebibyte)
 
 function readCgroups(value: string | null, problems: string[]): WorkerConfig['cgroups'] {

@@ -15,6 +15,7 @@ const allowed = [
   'outcome',
   'port',
   'reason',
+  'requestId',
   'server',
   'skewMs',
   'signal',
@@ -33,6 +34,16 @@ export interface Logger {
   warn(event: string, fields?: LogFields): void
   /** With the fault's class, message and stack. */
   error(event: string, fields?: LogFields, fault?: unknown): void
+}
+
+/** The log of what is done for one request: each of its lines carries the id. */
+export function withRequest(log: Logger, requestId: string | undefined): Logger {
+  if (requestId === undefined) return log
+  return {
+    info: (event, fields) => log.info(event, { ...fields, requestId }),
+    warn: (event, fields) => log.warn(event, { ...fields, requestId }),
+    error: (event, fields, fault) => log.error(event, { ...fields, requestId }, fault),
+  }
 }
 
 const maxTextLength = 500

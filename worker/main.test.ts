@@ -1,59 +1,10 @@
 import assert from 'node:assert/strict'
-import { type ChildProcess, spawn } from 'node:child_process'
-import { once } from 'node:events'
 import { readdir } from 'node:fs/promises'
 import { join } from 'node:path'
-import { createInterface } from 'node:readline'
 import { type TestContext, test } from 'node:test'
 import { type ContractServer, openContractServer } from './test-support/contract-server.ts'
 import { makeTestFolder } from './test-support/enrolled-client.ts'
-
-const main = new URL('./main.ts', import.meta.url).href
-const program = `import { runWorker } from ${JSON.stringify(main)}\nprocess.exitCode = await runWorker()`
-
-interface WorkerProcess {
-  child: ChildProcess
-  events: Record<string, unknown>[]
-  logged(event: string): Promise<Record<string, unknown>>
-  /** The exit code, or the signal that ended it. */
-  ended: Promise<number | string>
-  complaints: () => string
-}
-
-/** A worker as its own process, as it is deployed. */
-function startWorker(t: TestContext, env: Record<string, string>): WorkerProcess {
-  const child = spawn(process.execPath, ['--input-type=module', '-e', program], {
-    env: { PATH: process.env.PATH, ...env },
-    stdio: ['ignore', 'pipe', 'pipe'],
-  })
-  const events: Record<string, unknown>[] = []
-  let complaints = ''
-  child.stderr.on('data', (chunk: Buffer) => {
-    complaints += chunk.toString()
-  })
-  const watchers = new Set<() => void>()
-  createInterface({ input: child.stdout }).on('line', (line) => {
-    events.push(JSON.parse(line))
-    for (const look of [...watchers]) look()
-  })
-  const ended = once(child, 'close').then(([code, signal]) => code ?? signal)
-  t.after(async () => {
-    child.kill('SIGKILL')
-    await ended
-  })
-  const logged = (event: string) =>
-    new Promise<Record<string, unknown>>((resolve) => {
-      const look = () => {
-        const found = events.find((line) => line.event === event)
-        if (found === undefined) return
-        watchers.delete(look)
-        resolve(found)
-      }
-      watchers.add(look)
-      look()
-    })
-  return { child, events, logged, ended, complaints: () => complaints }
-}
+import { startWorker } from './test-support/worker-process.ts'
 
 async function open(t: TestContext) {
   const server = await openContractServer()

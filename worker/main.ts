@@ -17,7 +17,7 @@ import { MirrorBusy, withMirrorLock } from './fetch/mirror-lock.ts'
 import { openIsolation } from './isolation.ts'
 import { createLogger, type Logger } from './logger.ts'
 import { createTransport } from './report/http-transport.ts'
-import { findGpus } from './sandbox/gpu.ts'
+import { findGranted } from './sandbox/gpu.ts'
 
 export interface WorkerOptions {
   /** Default: this process's environment. */
@@ -34,8 +34,8 @@ export interface WorkerOptions {
 }
 
 /**
- * Runs a worker until it is told to stop (SIGTERM or SIGINT: no new jobs, running ones get 30 s; again: at once) and answers
- * the exit code: 0 stopped, 70 a fault of the worker, 76 its key has expired, 77 cut off by the server, 78 configuration or
+ * Runs a worker until it is told to stop (SIGTERM or SIGINT: no new jobs, running ones may drain; again: at once) or has
+ * been idle for as long as it may, and answers the exit code: 0 stopped or idle, 69 idle on a machine that can run no jobs, 70 a fault of the worker, 76 its key has expired, 77 cut off by the server, 78 configuration or
  * identity refused.
  */
 export async function runWorker(options: WorkerOptions = {}): Promise<number> {
@@ -89,12 +89,18 @@ async function work({ config, clock, random, log, drain, hurry }: Work): Promise
   try {
     const identity = await requireIdentity({ config, transport, clock, random, log, signal: drain })
     const cgroupParent = config.cgroups ?? undefined
-    const isolation = await openIsolation({ slots: config.slots, cgroupParent, gpus: findGpus(), clock, log })
+    const { slots, gpuMaxMs } = config
+    const gpus = findGranted(config.gpus)
+    const isolation = await openIsolation({ slots, cgroupParent, gpus, gpuMaxMs, clock, log })
     try {
       const version = readVersion()
       const options = { config, identity, transport, isolation, clock, random, log, version, drain, hurry }
-      const { cutOff } = await runAgent(options)
-      if (cutOff === undefined) return exitCodes.stopped
+      const { cutOff, trouble } = await runAgent(options)
+      if (cutOff === undefined && trouble === undefined) return exitCodes.stopped
+      if (cutOff === undefined) {
+        log.error('idle_in_vain', { workerId: identity.workerId, reason: trouble ?? null })
+        return exitCodes.unavailable
+      }
       const isExpired = cutOff === 'worker_key_expired'
       log.error(cutOff, {
         workerId: identity.workerId,

@@ -1,6 +1,7 @@
 import { getMe, setUp } from '@hivesync/contracts/accounts.ts'
 import { createApiKey, listApiKeys, revokeApiKey, rotateApiKey } from '@hivesync/contracts/api-keys.ts'
 import { listArtifacts } from '@hivesync/contracts/artifacts.ts'
+import { getAuditCheckpoint, listAudit } from '@hivesync/contracts/audit.ts'
 import { cancelJobs, retryJobs } from '@hivesync/contracts/bulk.ts'
 import { createBundle } from '@hivesync/contracts/bundles.ts'
 import { getEgress, setEgress } from '@hivesync/contracts/egress.ts'
@@ -30,8 +31,10 @@ import { logIn, logOut } from '@hivesync/contracts/sessions.ts'
 import {
   createEnrolment,
   drainWorker,
+  listEnrolments,
   listWorkers,
   requestKeyRotation,
+  revokeEnrolment,
   revokeWorker,
 } from '@hivesync/contracts/workers.ts'
 import type { Peer } from '../../sdk/test-support/peer.ts'
@@ -48,6 +51,7 @@ import {
   worker,
 } from '../../sdk/test-support/samples.ts'
 import { serveIdentity } from './serve-identity.ts'
+import { serveWebhooks } from './serve-webhooks.ts'
 
 const time = '2026-01-02T03:04:05.678Z'
 export const done = jobOf({
@@ -159,10 +163,31 @@ export function serveEverything(peer: Peer): void {
   peer.on(rotateApiKey, () => newApiKey)
   peer.on(revokeApiKey, () => undefined)
   peer.on(createEnrolment, () => ({ id: idOf(7), enrolmentToken: 'hse_token', expiresAt: time }))
+  const enrolment = {
+    id: idOf(7),
+    name: 'swarm',
+    teamId: null,
+    state: 'usable' as const,
+    pool: 'swarm',
+    ephemeral: true,
+  }
+  const uses = {
+    maxUses: 500,
+    uses: 3,
+    workers: 2,
+    createdAt: time,
+    expiresAt: time,
+    lastUsedAt: time,
+    revokedAt: null,
+  }
+  peer.on(listEnrolments, () => ({ items: [{ ...enrolment, ...uses }], nextCursor: null }))
+  peer.on(revokeEnrolment, ({ params }) => ({ id: params.enrolmentId, revokedWorkers: 2 }))
   peer.on(listWorkers, () => ({ items: [worker], nextCursor: null }))
   peer.on(requestKeyRotation, () => ({ ...worker, keyExpiresAt: '2026-01-09T03:04:05.678Z' }))
   peer.on(drainWorker, () => ({ ...worker, state: 'draining' as const }))
   peer.on(revokeWorker, () => undefined)
+  serveAudit(peer)
+  serveWebhooks(peer)
   serveIdentity(peer)
 }
 
@@ -172,4 +197,19 @@ export function serveEvents(peer: Peer, events: readonly (readonly [string, unkn
     response.writeHead(200, { 'content-type': 'text/event-stream' })
     response.end(eventStream([...events, ['end', { state: 'succeeded' }]]))
   })
+}
+
+function serveAudit(peer: Peer): void {
+  const act = {
+    action: 'thing.made',
+    outcome: 'refused' as const,
+    target: { kind: 'thing', id: 't-1' },
+    details: { count: 2 },
+  }
+  const context = { teamId: null, projectId: null, requestId: null, ip: null }
+  const event = { id: idOf(90), at: time, actor: { kind: 'user', id: user.id }, ...act, ...context }
+  peer.on(listAudit, () => ({ items: [event], nextCursor: null }))
+  const note = 'hive.test/audit\n1\nAAAA\n\n— hive.test/audit AAAA\n'
+  const keys = ['hive.test/audit+00000000+AAAA']
+  peer.on(getAuditCheckpoint, () => ({ origin: 'hive.test/audit', size: 1, root: 'AAAA', at: time, note, keys }))
 }

@@ -2,8 +2,10 @@ import * as admin from '@hivesync/contracts/admin.ts'
 import { changePassword, requestPasswordReset } from '@hivesync/contracts/credentials.ts'
 import { approveDeviceLogin, denyDeviceLogin, getDeviceLogin } from '@hivesync/contracts/device-login.ts'
 import * as mfa from '@hivesync/contracts/mfa.ts'
+import * as oversight from '@hivesync/contracts/oversight.ts'
 import * as sessions from '@hivesync/contracts/sessions.ts'
 import * as teams from '@hivesync/contracts/teams.ts'
+import * as tiers from '@hivesync/contracts/tiers.ts'
 import type { Peer } from '../../sdk/test-support/peer.ts'
 import { session, tokensOf, user } from '../../sdk/test-support/samples.ts'
 import { administeredUser, factor, invitation, listedUser, member, stepUpToken, team } from './identity-samples.ts'
@@ -49,7 +51,57 @@ function serveTeams(peer: Peer): void {
   peer.on(teams.inviteToServer, () => ({ ...invitation, teamId: null, role: null }))
 }
 
+const tier: tiers.ListedTier = {
+  ...{
+    name: 'pro',
+    rateMultiplier: 5,
+    waitingJobs: 100,
+    runningJobs: 10,
+    weight: 4,
+    bundleBytes: 5e8,
+    storedBytes: 5e10,
+  },
+  ...{ previewMinutes: 60, aiTokensPerMonth: 5e6, webhookEndpoints: 50, bodyBytes: 1048576, headerBytes: 16384 },
+  ...{ stringLength: 1048576, arrayItems: 10000, pageItems: 200, updatedAt: null },
+}
+
+const alert: oversight.Alert = {
+  ...{ id: '01890000-0000-7000-8000-000000000000', kind: 'worker_away', subject: '', severity: 'warning', detail: 'd' },
+  ...{ raisedAt: user.createdAt, lastAt: user.createdAt, endedAt: null, acknowledgedAt: null, acknowledgedBy: null },
+}
+
 function serveAdmin(peer: Peer): void {
+  peer.on(oversight.listAllTeams, () => ({
+    items: [
+      { ...team, members: 1, projects: 2, waitingJobs: 3, runningJobs: 1, storedBytes: 5, tier: 'pro' as const },
+    ].map(({ role: _, ...each }) => each),
+    nextCursor: null,
+  }))
+  peer.on(oversight.listAllJobs, () => ({ items: [], nextCursor: null }))
+  peer.on(oversight.listAlerts, () => ({ items: [alert], nextCursor: null }))
+  peer.on(oversight.acknowledgeAlert, () => alert)
+  peer.on(oversight.listFaults, () => ({
+    items: [
+      {
+        fingerprint: 'f',
+        event: 'e',
+        errorName: 'TypeError',
+        message: 'm',
+        stack: null,
+        count: 2,
+        firstAt: user.createdAt,
+        lastAt: user.createdAt,
+        lastRequestId: null,
+      },
+    ],
+  }))
+  peer.on(oversight.getPosture, () => ({ items: [{ name: 'mail', state: 'advice' as const, detail: 'd', fix: 'f' }] }))
+  peer.on(oversight.listSettings, () => ({
+    items: [{ name: 'HIVESYNC_PORT', value: '1', isSecret: false, from: 'environment' as const }],
+  }))
+  peer.on(tiers.listTiers, () => ({ items: [tier] }))
+  peer.on(tiers.changeTier, ({ body }) => ({ ...tier, ...body }))
+  peer.on(tiers.setTeamTier, () => undefined)
   peer.on(admin.listUsers, () => ({ items: [listedUser], nextCursor: null }))
   peer.on(admin.getUser, () => administeredUser)
   peer.on(admin.deactivateUser, () => ({ ...administeredUser, isActive: false }))

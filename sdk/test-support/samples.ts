@@ -119,6 +119,8 @@ export const worker: Worker = {
   capabilities: null,
   clockSkewMs: null,
   refusing: null,
+  ephemeral: false,
+  enrolmentId: null,
   keyExpiresAt: null,
   enrolledAt: time,
   lastSeenAt: time,

@@ -91,3 +91,25 @@ export async function setDeactivated(tx: Db, userId: string, at: number | null):
 export async function setAdmin(tx: Db, userId: string, since: number | null): Promise<void> {
   await tx.updateTable('users').set({ adminSince: since }).where('id', '=', userId).execute()
 }
+
+/** Every team, with what it holds at this moment. */
+export function listTeamRows(db: Db, namePrefix: string | undefined, request: PageRequest) {
+  let rows = db
+    .selectFrom('teams')
+    .leftJoin('teamShares', 'teamShares.teamId', 'teams.id')
+    .leftJoin('teamStorage', 'teamStorage.teamId', 'teams.id')
+    .select(['teams.id', 'teams.name', 'teams.tier', 'teams.personalUserId', 'teams.createdAt'])
+    .select((eb) => [
+      eb.fn.coalesce('teamShares.waiting', eb.val(0)).as('waitingJobs'),
+      eb.fn.coalesce('teamShares.running', eb.val(0)).as('runningJobs'),
+      eb.fn.coalesce('teamStorage.bytes', eb.val(0)).as('storedBytes'),
+      sql<number>`(select count(*) from team_members where team_members.team_id = teams.id)`.as('members'),
+      sql<number>`(select count(*) from projects where projects.team_id = teams.id)`.as('projects'),
+    ])
+    .orderBy('teams.id', 'desc')
+    .limit(request.limit + 1)
+  if (request.after !== undefined) rows = rows.where('teams.id', '<', request.after)
+  if (namePrefix !== undefined)
+    rows = rows.where(sql`lower(substr(teams.name, 1, ${namePrefix.length}))`, '=', namePrefix.toLowerCase())
+  return rows.execute()
+}

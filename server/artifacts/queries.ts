@@ -3,6 +3,7 @@ import type { Actor } from '../platform/actor.ts'
 import type { Db } from '../platform/db/db.ts'
 import { forUpdateSkipLocked, isOneOf } from '../platform/db/dialect.ts'
 import type { Schema } from '../platform/db/schema.ts'
+import { oneOf, type Statement, statement } from '../platform/db/statement.ts'
 import type { PageRequest } from '../platform/page.ts'
 import { visibleProjects } from '../projects/projects.ts'
 
@@ -86,14 +87,9 @@ export async function setContent(tx: Db, token: number, artifactId: string, obje
 }
 
 /** Those whose content has arrived are there from now on. */
-export async function setCommitted(tx: Db, token: number, expiresAt: number): Promise<void> {
-  await tx
-    .updateTable('artifacts')
-    .set({ state: 'committed', expiresAt })
-    .where('token', '=', token)
-    .where('state', '=', 'pending')
-    .where('objectKey', 'is not', null)
-    .execute()
+export function setCommitted(tokens: readonly number[], expiresAt: number): Statement {
+  return statement`update artifacts set state = 'committed', expires_at = ${expiresAt}
+      where token ${oneOf('bigint', tokens)} and state = 'pending' and object_key is not null`
 }
 
 /** Takes out what has expired, and what was pending when its lease ended. */

@@ -1,6 +1,7 @@
 import type { DeclaredArtifact } from '@hivesync/contracts/artifacts.ts'
 import type { Context } from '../platform/context.ts'
 import type { Db } from '../platform/db/db.ts'
+import type { Statement } from '../platform/db/statement.ts'
 import { AppError } from '../platform/errors.ts'
 import type { StoredObject } from '../platform/store/store.ts'
 import { discardObjects, takeStorage } from '../storage/storage.ts'
@@ -95,7 +96,7 @@ function mismatch(): AppError {
   return new AppError('artifact_mismatch', {}, { detail: 'Size and digest must be those that were declared' })
 }
 
-/** Makes what the attempt uploaded visible, in the transaction that accepts its completion: both become true at the same commit, or neither. */
-export async function commitArtifacts(ctx: Context, tx: Db, lease: { token: number }): Promise<void> {
-  await setCommitted(tx, lease.token, ctx.clock.now() + keptForMs)
+/** The statement that makes what the attempts uploaded visible, in the transaction that accepts their completions: both become true at the same commit, or neither. */
+export function commitArtifacts(ctx: Context, tokens: readonly number[]): Statement {
+  return setCommitted(tokens, ctx.clock.now() + keptForMs)
 }

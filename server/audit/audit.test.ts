@@ -34,7 +34,7 @@ describeHive('an act', (open) => {
         targetId: 't-1',
         outcome: 'succeeded',
         requestId: 'request-1',
-        ip: '203.0.113.0/24',
+        ip: null,
         details: '{"count":2,"name":"a\'b"}',
       },
     )

@@ -1,7 +1,11 @@
 import type { Actor } from '../platform/actor.ts'
 import type { Context } from '../platform/context.ts'
 import type { Db } from '../platform/db/db.ts'
-import { insert, type Statement } from '../platform/db/statement.ts'
+import { insert, run, type Statement } from '../platform/db/statement.ts'
+
+export { auditGauges, sinkDeliveries } from './gauges.ts'
+export { listOwnEvents } from './own-events.ts'
+export { eraseAuditSubject } from './subjects.ts'
 
 /** An act worth remembering: `details` hold ids, names and numbers only, never a secret, an email or a whole address (requirement K3). */
 export interface Act {
@@ -13,26 +17,12 @@ export interface Act {
   details?: Record<string, string | number | boolean | null>
 }
 
-/** Records the act in the given transaction: it is remembered exactly when its effects are (requirement K1). */
+/**
+ * Records the act in the given transaction: it is remembered exactly when its effects are (requirement K1). Within about a second the sequencer makes it a
+ * leaf of the Merkle tree, and seals the address where it is a person's.
+ */
 export async function recordAudit(ctx: Context, tx: Db, actor: Actor, act: Act): Promise<void> {
-  await tx
-    .insertInto('auditEvents')
-    .values({
-      id: ctx.random.id(),
-      at: ctx.clock.now(),
-      actorKind: actor.kind,
-      actorId: actor.id,
-      teamId: act.teamId ?? null,
-      projectId: act.projectId ?? null,
-      action: act.action,
-      targetKind: act.target?.kind ?? null,
-      targetId: act.target?.id ?? null,
-      outcome: act.outcome ?? 'succeeded',
-      requestId: actor.requestId,
-      ip: actor.ip,
-      details: JSON.stringify(act.details ?? {}),
-    })
-    .execute()
+  await run(tx, insertAudits(ctx, [{ ...act, actor }]))
 }
 
 /** Puts an event into the outbox in the given transaction: it is delivered at least once after the commit, or never if there is none. */
@@ -61,6 +51,7 @@ const auditColumns = {
   requestId: 'text',
   ip: 'text',
   details: 'text',
+  subject: 'text',
 } as const
 
 /** The statement that records many acts as `recordAudit` does one, to run together with others. */
@@ -80,8 +71,15 @@ export function insertAudits(ctx: Context, acts: readonly (Act & { actor: Actor 
     requestId: actor.requestId,
     ip: actor.ip,
     details: JSON.stringify(act.details ?? {}),
+    subject: subjectOf(actor, act),
   }))
-  return insert('audit_events', auditColumns, rows)
+  return insert('audit_entries', auditColumns, rows)
+}
+
+/** Whose address it is: the actor's, and of somebody who is not yet proved to be anybody that of the account it is about. */
+function subjectOf(actor: Actor, { target }: Act): string | null {
+  if (actor.kind === 'nobody' && target?.kind === 'user') return target.id
+  return actor.userId
 }
 
 const outboxColumns = { at: 'bigint', topic: 'text', teamId: 'text', payload: 'text' } as const

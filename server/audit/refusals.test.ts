@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { listUsers } from '@hivesync/contracts/admin.ts'
 import { legacyIngest } from '@hivesync/contracts/compat.ts'
+import { getProject } from '@hivesync/contracts/projects.ts'
 import { describeHive, type Hive } from '../../test/harness/hive.ts'
 
 async function refusals(hive: Hive) {
@@ -55,5 +57,68 @@ describeHive('refused requests', (open) => {
       rows.filter(({ ip }) => ip === 'elsewhere').reduce((sum, { count }) => sum + count, 0),
       200,
     )
+  })
+})
+
+describeHive('requests that the credentials do not allow', (open) => {
+  const denied = (hive: Hive) =>
+    hive.ctx.db.kysely
+      .selectFrom('auditEvents')
+      .select(['actorKind', 'actorId', 'targetId', 'details', 'ip'])
+      .where('action', '=', 'request.refused')
+      .orderBy('id')
+      .execute()
+
+  test('are in the audit log with who it was, the first at once and the others as one row', async () => {
+    await using hive = await open()
+    const ada = await hive.person('ada')
+    for (let index = 0; index < 20; index++) await hive.call(listUsers, { token: ada.token })
+    await hive.refusals.settled()
+    const rows = await denied(hive)
+    assert.deepEqual(
+      rows.map(({ details }) => JSON.parse(details)),
+      [
+        { code: 'permission_denied', count: 1 },
+        { code: 'permission_denied', count: 19 },
+      ],
+    )
+    assert.ok(rows.every((row) => row.actorId === ada.userId && row.targetId === 'listUsers' && row.ip === null))
+  })
+
+  test('are counted for each by themselves', async () => {
+    await using hive = await open()
+    const [ada, bob] = [await hive.person('ada'), await hive.person('bob')]
+    for (const { token } of [ada, bob, bob]) await hive.call(listUsers, { token })
+    await hive.refusals.settled()
+    const counts = (await denied(hive)).map(({ actorId, details }) => [actorId, JSON.parse(details).count])
+    assert.deepEqual(counts, [
+      [ada.userId, 1],
+      [bob.userId, 1],
+      [bob.userId, 1],
+    ])
+  })
+})
+
+describeHive('the first access to a project', (open) => {
+  test('of each session in an hour is one event, that its team’s owner can read', async () => {
+    const hive = await open()
+    const ada = await hive.person('ada')
+    const projectId = await hive.project(ada)
+    const again = await hive.logInAgain('ada')
+    const params = { projectId }
+    for (const { token } of [ada, ada, again, ada])
+      assert.equal((await hive.call(getProject, { token, params })).status, 200)
+    assert.equal((await hive.call(getProject, { token: (await hive.person('bob')).token, params })).status, 404)
+    hive.clock.advance(3_600_000)
+    const later = await hive.logInAgain('ada')
+    await hive.call(getProject, { token: later.token, params })
+    await hive.app.close()
+    const rows = await hive.ctx.db.kysely
+      .selectFrom('auditEvents')
+      .select(['actorId', 'teamId', 'projectId'])
+      .where('action', '=', 'project.accessed')
+      .execute()
+    assert.deepEqual(rows, Array(3).fill({ actorId: ada.userId, teamId: ada.teamId, projectId }))
+    await hive[Symbol.asyncDispose]()
   })
 })

@@ -1,10 +1,14 @@
+import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Actor } from '../platform/actor.ts'
 import { nobody } from '../platform/actor.ts'
 import type { Context } from '../platform/context.ts'
+import { partialAddress } from '../platform/http/client-address.ts'
 import { recordAudit } from './audit.ts'
 
-/** A request that was refused for its credentials: the operation, the code, and the network part of where it came from. */
+/** A request that was refused for its credentials or for what they allow: the operation, the code, and the network part of where it came from. */
 export interface Refusal {
+  /** Who asked, where the credentials proved somebody. */
+  actor?: Actor
   operation: string
   code: string
   ip: string
@@ -23,7 +27,7 @@ const maxSources = 1000
 const elsewhere = 'elsewhere'
 
 /**
- * Remembers requests refused for missing or bad credentials (requirement K1): the first of an operation, code and source at once, those that follow within
+ * Remembers requests refused for missing, bad or insufficient credentials (requirement K1): the first of an operation, code, actor and source at once, those that follow within
  * the minute as one row with their number. Whoever guesses a million times costs two rows a minute.
  */
 export function createRefusalAudit(ctx: Context): RefusalAudit {
@@ -31,7 +35,7 @@ export function createRefusalAudit(ctx: Context): RefusalAudit {
   let writing = Promise.resolve()
 
   const write = (refusal: Refusal, count: number): void => {
-    const actor: Actor = { ...nobody, requestId: refusal.requestId, ip: refusal.ip }
+    const actor: Actor = { ...(refusal.actor ?? nobody), requestId: refusal.requestId, ip: refusal.ip }
     const target = { kind: 'operation', id: refusal.operation }
     writing = writing
       .then(() =>
@@ -57,7 +61,8 @@ export function createRefusalAudit(ctx: Context): RefusalAudit {
   return {
     note(refusal) {
       const isKnown = counts.has(keyOf(refusal)) || counts.size < maxSources
-      const counted = isKnown ? refusal : { ...refusal, ip: elsewhere }
+      const { actor: _, ...anonymous } = refusal
+      const counted = isKnown ? refusal : { ...anonymous, ip: elsewhere }
       const entry = counts.get(keyOf(counted))
       if (entry !== undefined) {
         entry.more++
@@ -74,6 +79,19 @@ export function createRefusalAudit(ctx: Context): RefusalAudit {
   }
 }
 
-function keyOf({ operation, code, ip }: Refusal): string {
-  return `${operation} ${code} ${ip}`
+/** Notes what was refused for want of rights. Refused logins and the like are public operations, and audited by their verbs; to be asked for a fresh proof is no refusal. */
+export function noteRefusal(refusals: RefusalAudit, request: FastifyRequest, reply: FastifyReply): void {
+  const endpoint = request.routeOptions.config.endpoint
+  const code = reply.refusal?.code
+  if (endpoint === undefined || endpoint.access === 'public' || code === undefined || code === 'step_up_required')
+    return
+  const { actor } = request
+  const isKnown = reply.statusCode === 403 && actor.kind !== 'nobody'
+  if (reply.statusCode !== 401 && !isKnown) return
+  const refusal = { operation: endpoint.name, code, ip: partialAddress(request.ip), requestId: request.id }
+  refusals.note(isKnown ? { ...refusal, actor } : refusal)
+}
+
+function keyOf({ actor, operation, code, ip }: Refusal): string {
+  return `${operation} ${code} ${ip} ${actor?.id ?? ''}`
 }

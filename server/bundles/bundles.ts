@@ -8,7 +8,8 @@ import { AppError } from '../platform/errors.ts'
 import type { Upload } from '../platform/http/upload.ts'
 import { type Page, pageRequest, toPage } from '../platform/page.ts'
 import { requireProject } from '../projects/projects.ts'
-import { discardObjects, planOf, requireRoom, returnStorage, takeStorage } from '../storage/storage.ts'
+import { discardObjects, requireRoom, returnStorage, takeStorage } from '../storage/storage.ts'
+import { getPlan } from '../tiers/tiers.ts'
 import {
   type BundleRow,
   deleteExpired,
@@ -30,7 +31,7 @@ const batch = 50
 /** Takes in a project's sources as an archive; the rights to do so are asked before its first byte and again after its last. */
 export async function createBundle(ctx: Context, actor: Actor, projectId: string, upload: Upload): Promise<Bundle> {
   const { teamId } = await requireOpenProject(ctx.db.kysely, actor, projectId)
-  const { bundleBytes } = await planOf(ctx.db.kysely, teamId)
+  const { bundleBytes } = await getPlan(ctx.db.kysely, teamId)
   const { announcedBytes, content } = upload
   if (announcedBytes !== null && announcedBytes > bundleBytes) throw tooLarge(bundleBytes)
   await requireRoom(ctx.db.kysely, teamId, announcedBytes ?? 0)

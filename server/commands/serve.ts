@@ -1,5 +1,6 @@
 import { type Server, serveUntilStopped } from '../main.ts'
 import { ConfigError, readConfig } from '../platform/config.ts'
+import type { Logger } from '../platform/logger.ts'
 
 /** EX_USAGE and EX_CONFIG of sysexits.h. */
 const misused = 64
@@ -9,13 +10,14 @@ const refusedConfiguration = 78
 export async function serveCommand(
   args: readonly string[],
   onListening: (server: Server) => void = () => {},
+  log?: Logger,
 ): Promise<number> {
   if (args.length > 0) {
     process.stderr.write('hivesync serve takes no arguments: settings come from the environment\n')
     return misused
   }
   try {
-    onListening(await serveUntilStopped(readConfig()))
+    onListening(await serveUntilStopped(readConfig(), log))
     return 0
   } catch (error) {
     if (!(error instanceof ConfigError)) throw error

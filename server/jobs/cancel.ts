@@ -6,7 +6,7 @@ import { AppError } from '../platform/errors.ts'
 import { moveCounters } from './counters.ts'
 import { finishJob } from './end.ts'
 import { recordEvents } from './events.ts'
-import { deleteQueued, getProjectOf, insertQueued, lockJob, setJob } from './queries.ts'
+import { deleteQueued, getJob, getProjectOf, insertQueued, lockJob, setJob } from './queries.ts'
 import { isFinal, requireJob, toJob } from './read.ts'
 import { requireLiveKey } from './rights.ts'
 import { takePlace } from './submit.ts'
@@ -47,7 +47,8 @@ async function cancelOnce(ctx: Context, actor: Actor, jobId: string, only?: read
     if (!wasFound && row.state === 'queued') throw new QueuedMeanwhile()
     if (wasFound) {
       await moveCounters(tx, { teamId: row.teamId, projectId: row.projectId, kind: row.kind, waiting: -1, running: 0 })
-      return finishJob(ctx, tx, actor, row, { state: 'canceled' })
+      await finishJob(ctx, tx, actor, row, { state: 'canceled' })
+      return getJob(tx, jobId)
     }
     if (row.cancelRequestedAt !== null) return row
     const now = ctx.clock.now()

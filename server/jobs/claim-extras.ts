@@ -13,6 +13,8 @@ export interface ClaimedJob {
   teamId: string
   kind: string
   input: Record<string, unknown>
+  requestId: string | null
+  traceParent: string | null
 }
 
 export type Extras = Pick<Claim, 'secrets' | 'bundle' | 'egress'>

@@ -1,7 +1,7 @@
 import { sql } from 'kysely'
 import type { Db } from '../platform/db/db.ts'
-import { forUpdate } from '../platform/db/dialect.ts'
-import { insert, rows, run, type Statement, statement } from '../platform/db/statement.ts'
+import { forUpdate, isOneOf } from '../platform/db/dialect.ts'
+import { insert, oneOf, run, type Statement, statement } from '../platform/db/statement.ts'
 import type { LeaseRow } from './queries.ts'
 import { hasRights } from './rights.ts'
 
@@ -19,7 +19,7 @@ export async function listAbleWorkers(tx: Db, workerIds: readonly string[], now:
   const able = tx
     .selectFrom('workers')
     .select('id')
-    .where('id', 'in', workerIds)
+    .where(isOneOf(tx, 'id', workerIds))
     .where('revokedAt', 'is', null)
     .where('drainingAt', 'is', null)
     .where((eb) => eb.or([eb('expiresAt', 'is', null), eb('expiresAt', '>', now)]))
@@ -56,23 +56,28 @@ export function listReadyTeams(
   return teams.execute()
 }
 
-export async function deleteQueuedJobs(tx: Db, jobIds: readonly string[]): Promise<void> {
-  await run(tx, statement`delete from job_queue where job_id in (select job_id from ${idRows(jobIds)})`)
+/** The statement that takes jobs out of the queue. */
+export function deleteQueuedJobs(jobIds: readonly string[]): Statement {
+  return statement`delete from job_queue where job_id ${oneOf('text', jobIds)}`
 }
 
-const idRows = (jobIds: readonly string[]) =>
-  rows(
-    { jobId: 'text' },
-    jobIds.map((jobId) => ({ jobId })),
-  )
-
-/** Marks the jobs as leased and tells which of them still have the rights they act with. Few, and a parameter each: of a list that travels as one PostgreSQL would read all jobs. */
+/** Marks the jobs as leased and tells which of them still have the rights they act with. */
 export function setLeased(tx: Db, jobIds: readonly string[], now: number) {
   return tx
     .updateTable('jobs')
     .set({ state: 'leased', phase: null, progress: null, message: null })
-    .where('id', 'in', jobIds)
-    .returning(['id', 'projectId', 'teamId', 'kind', 'input', 'attempt', hasRights(now).as('hasRights')])
+    .where(isOneOf(tx, 'id', jobIds))
+    .returning([
+      'id',
+      'projectId',
+      'teamId',
+      'kind',
+      'input',
+      'attempt',
+      'requestId',
+      'traceParent',
+      hasRights(now).as('hasRights'),
+    ])
     .execute()
 }
 
@@ -81,13 +86,12 @@ const attemptColumns = {
   workerId: 'text',
   number: 'bigint',
   claimedAt: 'bigint',
-  startedAt: 'bigint',
 } as const
 
 /** Writes one attempt per claimed job; the database's sequence gives each its fencing token, which only grows. */
 export function insertAttempts(
   tx: Db,
-  attempts: readonly { jobId: string; workerId: string; number: number; claimedAt: number; startedAt: number | null }[],
+  attempts: readonly { jobId: string; workerId: string; number: number; claimedAt: number }[],
 ): Promise<{ jobId: string; token: number }[]> {
   return run(tx, insert('job_attempts', attemptColumns, attempts, 'returning job_id, token'))
 }
@@ -104,21 +108,11 @@ const leaseColumns = {
   pool: 'text',
 } as const
 
-/** The statements that write leases, and the beginning of the work where it begins with the claim. */
-export function leaseStatements(
-  leases: readonly (Omit<LeaseRow, 'phase'> & { attempt: number })[],
-  startNow: boolean,
-  now: number,
-): Statement[] {
-  const phase = startNow ? 'started' : 'dispatched'
-  const written = insert(
+/** The statement that writes leases whose work has not begun. */
+export function insertLeases(leases: readonly Omit<LeaseRow, 'phase'>[]): Statement {
+  return insert(
     'job_leases',
     leaseColumns,
-    leases.map((lease) => ({ ...lease, phase })),
+    leases.map((lease) => ({ ...lease, phase: 'dispatched' })),
   )
-  if (!startNow) return [written]
-  const begun = leases.map(({ jobId, attempt }) => ({ ofJob: jobId, toAttempt: attempt }))
-  const begin = statement`update jobs set state = 'running', attempt = to_attempt, started_at = coalesce(started_at, ${now})
-    from ${rows({ ofJob: 'text', toAttempt: 'bigint' }, begun)} where id = of_job`
-  return [written, begin]
 }

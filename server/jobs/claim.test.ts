@@ -133,7 +133,7 @@ describeHive('claiming jobs', (open) => {
     assert.ok(token > 0)
     assert.deepEqual(rest, {
       ...{ jobId: job.id, projectId, kind: 'compute', input: { command: ['true'] }, attempt: 1 },
-      ...{ leaseTtlSeconds: 30, startWithinSeconds: 30 },
+      ...{ leaseTtlSeconds: 30, startWithinSeconds: 30, requestId: job.requestId },
     })
     assert.equal((await getJob(hive, ada, job.id)).state, 'leased')
   })

@@ -2,14 +2,14 @@ import type { Claim } from '@hivesync/contracts/worker-protocol.ts'
 import { system } from '../platform/actor.ts'
 import type { Context } from '../platform/context.ts'
 import type { Db } from '../platform/db/db.ts'
-import { runTogether } from '../platform/db/statement.ts'
+import { runTogether, type Statement } from '../platform/db/statement.ts'
 import { listTeamCandidates, placeableLabels } from './candidates.ts'
 import { type ClaimedJob, claimExtras } from './claim-extras.ts'
 import {
   type Candidate,
   deleteQueuedJobs,
   insertAttempts,
-  leaseStatements,
+  insertLeases,
   listAbleWorkers,
   listReadyTeams,
   setLeased,
@@ -28,8 +28,6 @@ export interface Demand {
   pool: string
   /** A team's own worker serves only that team. */
   teamId: string | null
-  /** They begin at once: what they get counts as started. */
-  startNow: boolean
   /** Worker ids, one entry per free slot, in the order in which they shall be served. */
   slots: readonly string[]
 }
@@ -84,7 +82,8 @@ async function claimOnce(ctx: Context, tx: Db, demand: Demand): Promise<Taken> {
     const job = jobs.get(each.jobId)
     return job === undefined ? [] : [{ ...each, job }]
   })
-  const leased = await insertLeased(tx, leasable, demand.startNow, now)
+  const taken = deleteQueuedJobs(assigned.map(({ jobId }) => jobId))
+  const leased = await insertLeased(tx, leasable, taken, now)
   const changes = assigned.map(({ teamId, projectId, kind, jobId, cost }) =>
     jobs.has(jobId)
       ? { teamId, projectId, kind, waiting: -1, running: 1, pass: cost }
@@ -137,7 +136,6 @@ async function takeJobs(
 ): Promise<{ jobs: Map<string, ReadJob>; ended: string[] }> {
   const ids = assigned.map(({ jobId }) => jobId)
   const rows = await setLeased(tx, ids, now)
-  await deleteQueuedJobs(tx, ids)
   const readable: (ClaimedJob & { attempt: number })[] = []
   const ended: string[] = []
   for (const row of rows) {
@@ -163,7 +161,7 @@ async function takeJobs(
 async function endUnreadable(
   ctx: Context,
   tx: Db,
-  job: Pick<ClaimedJob, 'id' | 'teamId' | 'projectId' | 'kind'>,
+  job: Pick<ClaimedJob, 'id' | 'teamId' | 'projectId' | 'kind' | 'requestId'>,
   ended: string[],
   cause?: Error,
 ): Promise<void> {
@@ -182,33 +180,36 @@ function parseInput(text: string): Record<string, unknown> | undefined {
   }
 }
 
+/** Writes attempts and leases, and with them the statement that takes the jobs, also those that end unleased, out of the queue. */
 async function insertLeased(
   tx: Db,
   assigned: readonly (Assigned & { job: ReadJob })[],
-  startNow: boolean,
+  taken: Statement,
   now: number,
 ): Promise<{ workerId: string; claim: Claim }[]> {
-  if (assigned.length === 0) return []
+  if (assigned.length === 0) {
+    await runTogether(tx, [taken])
+    return []
+  }
   const attempts = assigned.map(({ jobId, workerId, job }) => ({
     jobId,
     workerId,
     number: job.attempt + 1,
     claimedAt: now,
-    startedAt: startNow ? now : null,
   }))
   const tokens = new Map((await insertAttempts(tx, attempts)).map(({ jobId, token }) => [jobId, token]))
   const leases = assigned.map(({ jobId, projectId, teamId, kind, workerId, pool, job }) => {
     const token = tokens.get(jobId)
     if (token === undefined) throw new Error('a claimed job has no attempt')
-    const expiresAt = now + (startNow ? policy.leaseTtlMs : policy.startWithinMs)
+    const expiresAt = now + policy.startWithinMs
     return { token, jobId, projectId, teamId, kind, workerId, pool, expiresAt, attempt: job.attempt + 1, job }
   })
-  const state = startNow ? 'running' : 'leased'
   await runTogether(tx, [
-    ...leaseStatements(leases, startNow, now),
+    taken,
+    insertLeases(leases),
     insertEvents(
       now,
-      leases.map(({ jobId, attempt }) => ({ jobId, kind: 'state', data: { state, attempt } })),
+      leases.map(({ jobId, attempt }) => ({ jobId, kind: 'state', data: { state: 'leased', attempt } })),
     ),
   ])
   return leases.map(({ token, jobId, projectId, kind, workerId, attempt, job }) => ({
@@ -222,6 +223,8 @@ async function insertLeased(
       attempt,
       leaseTtlSeconds: policy.leaseTtlMs / 1000,
       startWithinSeconds: policy.startWithinMs / 1000,
+      ...(job.requestId !== null && { requestId: job.requestId }),
+      ...(job.traceParent !== null && { traceParent: job.traceParent }),
       ...job.extras,
     },
   }))

@@ -7,17 +7,17 @@ import { type Batches, createBatches } from '../platform/batches.ts'
 import type { Context } from '../platform/context.ts'
 import { sha256Hex } from '../platform/crypto/hash.ts'
 import type { Db } from '../platform/db/db.ts'
+import { runTogether } from '../platform/db/statement.ts'
 import { AppError } from '../platform/errors.ts'
 import { dropIndex, prepareIndex } from '../search/search.ts'
-import { type CountedChange, type CounterChange, countTogether } from './counters.ts'
 import { auditRefusedEgress } from './egress-audit.ts'
-import { closeLease, finishJob, requeueJob, verdictOn } from './end.ts'
+import { countEnds, type Ends, type Final, verdictOn, writeEnds } from './end.ts'
 import { requireIngestResult } from './ingest-result.ts'
-import { beginAttempt, findLease, readToken } from './lease.ts'
-import { type JobRow, type LeaseRow, lockJob } from './queries.ts'
+import { beginStatements, readToken } from './lease.ts'
+import { type FoundLease, findLeases, type HeldJob, type JobRow, type LeaseRow, lockHeldJobs } from './queries.ts'
 import { isFinal } from './read.ts'
 import { requireReceipt } from './receipt.ts'
-import { isRightless } from './rights.ts'
+import { listRightless } from './rights.ts'
 import { endRightless, tellOf } from './rights-lost.ts'
 
 export type Completion = BodyOf<typeof contract>
@@ -56,9 +56,21 @@ export async function completeLease(
   token: string,
   completion: Completion,
 ): Promise<Outcome> {
+  const leases = await findLeases(ctx.db.kysely, actor, [readToken(token)])
+  return completeFound(ctx, actor, token, completion, leases.get(Number(token)))
+}
+
+/** `lease` is what the token stands for as we saw it last, undefined where it stands for nothing: whether it is held is judged in the transaction. */
+async function completeFound(
+  ctx: Context,
+  actor: Actor,
+  token: string,
+  completion: Completion,
+  lease: FoundLease | undefined,
+): Promise<Outcome> {
   const hash = hashCompletion(completion)
-  const isVerified = await requireReceipt(ctx, actor, token, completion.receipt)
-  const index = await prepare(ctx, actor, token, completion)
+  const isVerified = await requireReceipt(ctx, actor, lease, completion.receipt)
+  const index = lease === undefined ? undefined : await prepare(ctx, lease, completion)
   const queue = queues.get(ctx) ?? createBatches<Item, Ended>((items) => completeTogether(ctx, items), maxTogether)
   queues.set(ctx, queue)
   const { outcome, replaced, ended } = await queue.add({
@@ -89,10 +101,15 @@ export async function completeLeases(
   actor: Actor,
   completions: readonly (Completion & { token: number })[],
 ) {
+  const leases = await findLeases(
+    ctx.db.kysely,
+    actor,
+    completions.map(({ token }) => token),
+  )
   const answers = completions.map(async ({ token, ...completion }) => {
     try {
       if (Buffer.byteLength(JSON.stringify(completion)) > maxCompletionBytes) throw new AppError('payload_too_large')
-      return { token, ...(await completeLease(ctx, actor, String(token), completion)) }
+      return { token, ...(await completeFound(ctx, actor, String(token), completion, leases.get(token))) }
     } catch (error) {
       if (error instanceof AppError) return { token, code: error.code }
       ctx.log.error({ event: 'lease_not_completed', token }, error)
@@ -107,64 +124,80 @@ class EndsAlone extends Error {}
 /** Counters come last: until then nobody who counts the same team waits for this transaction. */
 function completeTogether(ctx: Context, items: readonly Item[]): Promise<(Ended | AppError)[]> {
   return ctx.db.transaction(async (tx) => {
-    const changes: CountedChange[] = []
+    const held = await lockItems(ctx, tx, items)
+    const rightless = await findRightless(ctx, tx, held)
+    const ends: Ends = { closed: [], finished: [], requeued: [] }
     const outcomes = new Map<Item, Ended | AppError>()
-    // In the order in which everybody locks leases.
-    for (const item of [...items].sort((a, b) => Number(a.token) - Number(b.token))) {
-      const found = await find(ctx, tx, item)
-      if (found instanceof AppError) outcomes.set(item, found)
-      else if ('accepted' in found) outcomes.set(item, { outcome: found.accepted, replaced: null, ended: [] })
-      else if (!found.isRightless) outcomes.set(item, await accept(ctx, tx, item, found, changes))
-      // It takes counters, which come last for all that travel together: each is tried again alone.
-      else if (items.length > 1) throw new EndsAlone()
-      else {
-        const ended = await endRightless(ctx, tx, system, [found.job.id])
-        outcomes.set(item, { outcome: undefined, replaced: null, ended })
+    for (const [item, found] of held) {
+      if (!rightless.has(found.job.id)) {
+        await begin(ctx, tx, item, found)
+        outcomes.set(item, { outcome: end(ctx, item, found, ends), replaced: null, ended: [] })
+        continue
       }
+      // It takes counters, which come last for all that travel together: each is tried again alone.
+      if (items.length > 1) throw new EndsAlone()
+      outcomes.set(item, {
+        ...{ outcome: undefined, replaced: null },
+        ended: await endRightless(ctx, tx, system, [found.job.id]),
+      })
     }
-    await countTogether(tx, changes)
+    // What is given back unfinished has no results.
+    const done = ends.closed.flatMap(({ lease, end: { outcome } }) => (outcome === 'returned' ? [] : [lease.token]))
+    await writeEnds(ctx, tx, ends, done.length === 0 ? [] : [commitArtifacts(ctx, done)])
+    for (const [item, { lease }] of held) {
+      const outcome = outcomes.get(item)
+      if (outcome === undefined || outcome instanceof Error || outcome.outcome === undefined) continue
+      await auditEgress(ctx, tx, item, lease)
+      if (item.index !== undefined) outcome.replaced = await publish(ctx, tx, item.actor, lease, item.index)
+    }
+    // Only now: the same completion may have come twice in this very moment.
+    for (const item of items) if (!outcomes.has(item)) outcomes.set(item, await findAccepted(tx, item))
+    await countEnds(tx, ends)
     return items.map((item) => outcomes.get(item) ?? new AppError('lease_lost'))
   })
 }
 
-type Found = { accepted: Outcome } | { lease: LeaseRow; job: JobRow; isRightless: boolean } | AppError
-
-/** The lease and its job, locked, or the answer that was given before; a refusal where there is neither. Changes nothing. */
-async function find(ctx: Context, tx: Db, { actor, token, hash, index }: Item): Promise<Found> {
-  try {
-    const lease = await findLease(ctx, tx, actor, token)
-    // Looked for only now: the same completion, sent twice at once, waited here for the lease that its twin has ended.
-    if (lease === undefined) return { accepted: await requireAccepted(tx, actor, token, hash) }
-    const job = await lockJob(tx, lease.jobId)
-    if (job === undefined) throw new Error('a lease without a job')
-    // Every act that ends rights ends the lease with them. Only a key loses its rights with time, and what is published must be right at this very commit.
-    const isToBeProved = job.submittedByKey !== null || index !== undefined
-    return { lease, job, isRightless: isToBeProved && (await isRightless(tx, job.id, ctx.clock.now())) }
-  } catch (error) {
-    if (error instanceof AppError) return error
-    throw error
+/** What each item ends, locked; of several about one lease the first. An expired lease is lost even before the reaper has come by. */
+async function lockItems(ctx: Context, tx: Db, items: readonly Item[]): Promise<Map<Item, HeldJob>> {
+  const workerIds = [...new Set(items.map(({ actor }) => actor.id ?? ''))]
+  const tokens = items.map(({ token }) => readToken(token))
+  const free = await lockHeldJobs(tx, workerIds, tokens)
+  const held = new Map<Item, HeldJob>()
+  for (const item of items) {
+    const token = Number(item.token)
+    const found = free.get(token)
+    if (found === undefined || found.lease.workerId !== item.actor.id || found.lease.expiresAt <= ctx.clock.now())
+      continue
+    held.set(item, found)
+    free.delete(token)
   }
+  return held
 }
 
-async function accept(
-  ctx: Context,
-  tx: Db,
-  { actor, completion, hash, index }: Item,
-  { lease, job }: { lease: LeaseRow; job: JobRow },
-  changes: CountedChange[],
-): Promise<Ended> {
-  const count = async (change: CounterChange): Promise<void> => {
-    changes.push({ ...change, isBeyondCap: true })
-  }
-  const outcome = await end(ctx, tx, actor, job, lease, completion, hash, count)
-  // What is given back unfinished has no results.
-  if (completion.outcome !== 'returned') await commitArtifacts(ctx, tx, lease)
-  const replaced = index === undefined ? null : await publish(ctx, tx, actor, lease, index)
-  return { outcome, replaced, ended: [] }
+/** Every act that ends rights ends the lease with them. Only a key loses its rights with time, and what is published must be right at this very commit. */
+function findRightless(ctx: Context, tx: Db, held: ReadonlyMap<Item, HeldJob>): Promise<Set<string>> {
+  const toBeProved = [...held].flatMap(([{ index }, { job }]) =>
+    job.submittedByKey !== null || index !== undefined ? [job.id] : [],
+  )
+  return listRightless(tx, toBeProved, ctx.clock.now())
+}
+
+/** Whoever reports of work has begun it: unstarted attempts cost nothing, and one that fails at no cost would be tried for ever. */
+async function begin(ctx: Context, tx: Db, { completion: { outcome } }: Item, found: HeldJob): Promise<void> {
+  const { lease, attempt, job } = found
+  if ((outcome !== 'succeeded' && outcome !== 'failed') || lease.phase !== 'dispatched') return
+  const { number } = attempt
+  await runTogether(tx, beginStatements([{ token: lease.token, jobId: job.id, number }], ctx.clock.now()))
+  found.job = { ...job, attempt: number }
+}
+
+async function auditEgress(ctx: Context, tx: Db, { actor, completion }: Item, lease: LeaseRow): Promise<void> {
+  const { egressRefused = [] } = completion
+  if (egressRefused.length > 0) await auditRefusedEgress(ctx, tx, actor, lease, egressRefused)
 }
 
 /** The answer to a completion that was accepted before (same worker, same token, same content); to any other `lease_lost`. */
-async function requireAccepted(tx: Db, actor: Actor, token: string, hash: string): Promise<Outcome> {
+async function findAccepted(tx: Db, { actor, token, hash }: Item): Promise<Ended | AppError> {
   const job = await tx
     .selectFrom('jobs')
     .innerJoin('jobAttempts', 'jobAttempts.jobId', 'jobs.id')
@@ -174,69 +207,48 @@ async function requireAccepted(tx: Db, actor: Actor, token: string, hash: string
     .whereRef('jobs.completedToken', '=', 'jobAttempts.token')
     .where('jobs.completionHash', '=', hash)
     .executeTakeFirst()
-  if (job === undefined) throw new AppError('lease_lost', { token })
+  if (job === undefined) return new AppError('lease_lost', { token })
   // A job that this completion did not end was queued by it, wherever its next attempt has got to since.
-  return { jobId: job.id, state: isFinal(job.state) ? job.state : 'queued' }
+  const outcome = { jobId: job.id, state: isFinal(job.state) ? job.state : 'queued' }
+  return { outcome, replaced: null, ended: [] }
 }
 
-async function end(
-  ctx: Context,
-  tx: Db,
-  actor: Actor,
-  job: JobRow,
-  lease: LeaseRow,
-  completion: Completion & { isVerified: boolean },
-  hash: string,
-  count: (change: CounterChange) => Promise<void>,
-): Promise<Outcome> {
-  const { outcome, error, receipt, isVerified, egressRefused = [] } = completion
-  const accepted = { token: lease.token, hash }
-  const close = async (waiting: 0 | 1): Promise<void> => {
-    if (!(await closeLease(ctx, tx, lease, { outcome, error, receipt, isVerified }, waiting, count)))
-      throw new AppError('lease_lost', { token: lease.token })
-    if (egressRefused.length > 0) await auditRefusedEgress(ctx, tx, actor, lease, egressRefused)
+/** Decides what a completion makes of its attempt and job, and puts down what is to be written. */
+function end(ctx: Context, { actor, completion, token, hash }: Item, held: HeldJob, ends: Ends): Outcome {
+  const { lease, attempt, job } = held
+  const { outcome, error, receipt, isVerified } = completion
+  const accepted = { token: Number(token), hash }
+  const close = (waiting: 0 | 1): void => {
+    ends.closed.push({ lease, phases: attempt.phases, end: { outcome, error, receipt, isVerified }, waiting })
   }
-  const isWork = outcome === 'succeeded' || outcome === 'failed'
-  // Whoever reports of work has begun it: unstarted attempts cost nothing, and one that fails at no cost would be tried for ever.
-  const tried = isWork && lease.phase === 'dispatched' ? await beginAttempt(tx, lease, ctx.clock.now()) : job
-  if (outcome === 'succeeded') {
-    await close(0)
-    await finishJob(ctx, tx, actor, tried, {
-      state: 'succeeded',
-      result: completion.result ?? {},
-      completion: accepted,
-    })
-    return { jobId: job.id, state: 'succeeded' }
+  const finish = (final: Final): Outcome => {
+    close(0)
+    ends.finished.push({ actor, job, final: { ...final, completion: accepted } })
+    return { jobId: job.id, state: final.state }
   }
+  const requeue = (reason: string, delayMs: number, change: Partial<JobRow>): Outcome => {
+    close(1)
+    ends.requeued.push({ job, reason, delayMs, change: { ...change, completion: accepted } })
+    return { jobId: job.id, state: 'queued' }
+  }
+  if (outcome === 'succeeded') return finish({ state: 'succeeded', result: completion.result ?? {} })
   // Asked to stop, it may still have failed first or been given back: what was asked for decides.
-  if (outcome === 'canceled' || job.cancelRequestedAt !== null) {
-    await close(0)
-    await finishJob(ctx, tx, actor, job, { state: 'canceled', completion: accepted })
-    return { jobId: job.id, state: 'canceled' }
-  }
-  if (outcome === 'returned') {
-    await close(1)
-    // A worker that drains gives the job back: no failure, no attempt spent.
-    const uncountedAttempts = job.uncountedAttempts + (lease.phase === 'started' ? 1 : 0)
-    await requeueJob(ctx, tx, job, 'returned', 0, { uncountedAttempts, completion: accepted })
-    return { jobId: job.id, state: 'queued' }
-  }
-  const verdict = verdictOn(tried, { infrastructure: completion.infrastructure === true }, ctx.random.fraction())
-  await close(verdict.retry ? 1 : 0)
-  if (verdict.retry) {
-    await requeueJob(ctx, tx, job, error?.code ?? 'failed', verdict.delayMs, {
-      infrastructureFailures: verdict.infrastructureFailures,
-      completion: accepted,
+  if (outcome === 'canceled' || job.cancelRequestedAt !== null) return finish({ state: 'canceled' })
+  // A worker that drains gives the job back: no failure, no attempt spent.
+  if (outcome === 'returned')
+    return requeue('returned', 0, {
+      uncountedAttempts: job.uncountedAttempts + (lease.phase === 'started' ? 1 : 0),
     })
-    return { jobId: job.id, state: 'queued' }
-  }
-  await finishJob(ctx, tx, actor, job, {
+  const verdict = verdictOn(job, { infrastructure: completion.infrastructure === true }, ctx.random.fraction())
+  if (verdict.retry)
+    return requeue(error?.code ?? 'failed', verdict.delayMs, {
+      infrastructureFailures: verdict.infrastructureFailures,
+    })
+  return finish({
     state: 'failed',
     result: completion.result,
     error: error ?? { code: 'failed', message: 'The worker gave no reason' },
-    completion: accepted,
   })
-  return { jobId: job.id, state: 'failed' }
 }
 
 interface Prepared {
@@ -249,25 +261,13 @@ interface Prepared {
 }
 
 /** Brings the uploaded index onto the disk before the transaction that will publish it; only for a successful ingest that still holds its lease. */
-async function prepare(
-  ctx: Context,
-  actor: Actor,
-  token: string,
-  completion: Completion,
-): Promise<Prepared | undefined> {
-  const lease = await ctx.db.kysely
-    .selectFrom('jobLeases')
-    .innerJoin('jobs', 'jobs.id', 'jobLeases.jobId')
-    .select(['jobLeases.projectId', 'jobLeases.kind', 'jobs.input'])
-    .where('jobLeases.token', '=', readToken(token))
-    .where('jobLeases.workerId', '=', actor.id ?? '')
-    .executeTakeFirst()
-  if (lease === undefined || lease.kind !== 'ingest' || completion.outcome !== 'succeeded') return undefined
-  const result = requireIngestResult(completion.result)
+async function prepare(ctx: Context, lease: FoundLease, completion: Completion): Promise<Prepared | undefined> {
+  if (lease.input === null || completion.outcome !== 'succeeded') return undefined
+  const { projectId, token } = lease
+  const { commit, branch } = requireIngestResult(completion.result)
   // Counted by us: what is served is what arrived, whatever the worker believes it sent.
-  const { files, bytes } = await prepareIndex(ctx, { projectId: lease.projectId, token: Number(token) })
-  const { commit, branch } = result
-  return { projectId: lease.projectId, repository: JSON.parse(lease.input).repository, commit, branch, files, bytes }
+  const { files, bytes } = await prepareIndex(ctx, { projectId, token })
+  return { projectId, repository: JSON.parse(lease.input).repository, commit, branch, files, bytes }
 }
 
 function publish(ctx: Context, tx: Db, actor: Actor, lease: LeaseRow, index: Prepared): Promise<number | null> {

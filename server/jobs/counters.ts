@@ -1,7 +1,10 @@
-import { isTier, tiers } from '@hivesync/contracts/tiers.ts'
+import type { TierLimits } from '@hivesync/contracts/tiers.ts'
+import type { SelectQueryBuilder } from 'kysely'
 import type { Db } from '../platform/db/db.ts'
-import { dialectOf } from '../platform/db/dialect.ts'
-import { rows, run, statement, text } from '../platform/db/statement.ts'
+import { dialectOf, forUpdate } from '../platform/db/dialect.ts'
+import type { Schema } from '../platform/db/schema.ts'
+import { rows, run, type Statement, statement, text } from '../platform/db/statement.ts'
+import { getPlan } from '../tiers/tiers.ts'
 
 // Lock order everywhere: a job's own rows (queue or lease, job, attempt), then counters: each team's share before its queues, in the order of `byCounters`.
 // Counters are shared by all jobs of a team, so they come last in a transaction, followed by nothing but inserts: whoever waits for one waits for a commit.
@@ -13,7 +16,7 @@ interface QueueOf {
 
 /** Makes the row of a team's share; nothing where it exists. */
 export async function ensureShare(tx: Db, { teamId }: QueueOf): Promise<void> {
-  const { runningJobs, weight } = await limitsOf(tx, teamId)
+  const { runningJobs, weight } = await getPlan(tx, teamId)
   await tx
     .insertInto('teamShares')
     .values({ teamId, maxRunning: runningJobs, weight })
@@ -23,7 +26,7 @@ export async function ensureShare(tx: Db, { teamId }: QueueOf): Promise<void> {
 
 /** Makes the row that counts a project's queue; nothing where it exists. */
 export async function ensureQueue(tx: Db, { id, teamId }: QueueOf, kind: string): Promise<void> {
-  const { waitingJobs } = await limitsOf(tx, teamId)
+  const { waitingJobs } = await getPlan(tx, teamId)
   await tx
     .insertInto('queueCounters')
     .values({ projectId: id, kind, maxWaiting: waitingJobs })
@@ -31,10 +34,22 @@ export async function ensureQueue(tx: Db, { id, teamId }: QueueOf, kind: string)
     .execute()
 }
 
-async function limitsOf(tx: Db, teamId: string) {
-  const { tier } = await tx.selectFrom('teams').select('tier').where('id', '=', teamId).executeTakeFirstOrThrow()
-  return tiers[isTier(tier) ? tier : 'free']
+/** Brings the caps and weights of teams to what their plan allows. Last in the transaction, in the order of `byCounters`. */
+export async function applyPlan(tx: Db, teams: TeamIds, plan: TierLimits): Promise<void> {
+  const shares = tx.selectFrom('teamShares').select('teamId').where('teamId', 'in', teams).orderBy('teamId')
+  await forUpdate(tx, shares).execute()
+  await tx
+    .updateTable('teamShares')
+    .set({ maxRunning: plan.runningJobs, weight: plan.weight })
+    .where('teamId', 'in', teams)
+    .execute()
+  await tx
+    .updateTable('queueCounters')
+    .set({ maxWaiting: plan.waitingJobs })
+    .where('projectId', 'in', tx.selectFrom('projects').select('id').where('teamId', 'in', teams))
+    .execute()
 }
+type TeamIds = SelectQueryBuilder<Schema, 'teams', { id: string }>
 
 export interface CounterChange {
   teamId: string
@@ -119,24 +134,30 @@ export async function countTogether(tx: Db, changes: readonly CountedChange[]): 
   const smallest = `coalesce((select min(ready.pass) from team_shares ready where ready.waiting > 0 and ready.running < ready.max_running),
     (select max(served.pass) from team_shares served), 0)`
   const greatest = text((dialect) => (dialect === 'postgres' ? 'greatest' : 'max'))
-  const moved = await run(
-    tx,
-    statement`update team_shares set waiting = waiting + add_waiting, running = running + add_running,
+  const moveShares = statement`update team_shares set waiting = waiting + add_waiting, running = running + add_running,
       pass = case when add_waiting > 0 and add_running = 0 and waiting = 0 then ${greatest}(pass, ${text(smallest)}) else pass + add_pass end
       from ${rows(shareColumns, [...shares.values()])}
-      where team_id = of_team and (add_running <= 0 or running + add_running <= max_running) returning team_id`,
-  )
-  if (moved.length !== shares.size) return false
-  const counted = await run(
-    tx,
+      where team_id = of_team and (add_running <= 0 or running + add_running <= max_running) returning team_id`
+  const moveQueues = (from: Statement, condition: Statement) =>
     statement`update queue_counters set waiting = waiting + add_waiting, running = running + add_running
-      from ${rows(queueColumns, [...queues.values()])}
+      from ${rows(queueColumns, [...queues.values()])} ${from}
       where project_id = of_project and kind = of_kind
         and (add_waiting <= 0 or is_beyond = 1 or waiting + add_waiting <= max_waiting)
-        and (add_running <= 0 or (paused_at is null and (max_running is null or running + add_running <= max_running)))
-      returning project_id`,
-  )
-  return counted.length === queues.size
+        and (add_running <= 0 or (paused_at is null and (max_running is null or running + add_running <= max_running))) ${condition}
+      returning project_id`
+  if (dialectOf(tx) === 'postgres') {
+    // One round trip. No queue is touched before all shares are held: each of its rows is joined with how many those are.
+    const counted = await run(
+      tx,
+      statement`with moved as (${moveShares}) ${moveQueues(
+        statement`cross join (select count(*) as shares from moved) as taken`,
+        statement`and shares = ${shares.size}`,
+      )}`,
+    )
+    return counted.length === queues.size
+  }
+  if ((await run(tx, moveShares)).length !== shares.size) return false
+  return (await run(tx, moveQueues(statement``, statement``))).length === queues.size
 }
 
 /** One statement locks rows in whatever order it meets them. Their queues need no such care: whoever holds one holds its team's share. */

@@ -11,7 +11,6 @@ const pollOf = (workerId: string, freeSlots = 1): Poll => ({
   kinds: ['compute'],
   labels: [],
   pool: 'default',
-  startNow: false,
   freeSlots,
 })
 const never = new AbortController().signal
@@ -176,6 +175,22 @@ describeHive('the dispatcher', (open) => {
     assert.equal(new Set([...claims.flat(), ...rest].map(({ jobId }) => jobId)).size, 150)
     assert.deepEqual(await findDrift(hive), [])
     dispatcher.close()
+  })
+
+  test('workers that must not take work, however many, keep it from the others for no longer than a look', async () => {
+    await using hive = await open()
+    const ada = await hive.person('ada')
+    const projectId = await hive.project(ada)
+    const dispatcher = createDispatcher(hive.ctx)
+    const gone = Array.from({ length: 120 }, (_, number) =>
+      dispatcher.wait(pollOf(`gone-${number}`), patienceMs, never),
+    )
+    const there = await hive.worker()
+    const poll = dispatcher.wait(pollOf(there.id), patienceMs, never)
+    const job = await submitted(hive, ada, projectId)
+    assert.equal((await poll)[0]?.jobId, job.id)
+    dispatcher.close()
+    assert.deepEqual((await Promise.all(gone)).flat(), [])
   })
 
   test('several replicas at once lease each job once, and a team never runs more than it may', async () => {

@@ -1,6 +1,7 @@
 import type { Claim } from '@hivesync/contracts/worker-protocol.ts'
 import type { Context } from '../platform/context.ts'
 import { claim } from './claim.ts'
+import { claimSizes } from './measures.ts'
 import { returnClaims } from './reap.ts'
 
 /** A worker that waits for work. */
@@ -10,8 +11,6 @@ export interface Poll {
   kinds: readonly string[]
   labels: readonly string[]
   pool: string
-  /** It begins at once: what it gets counts as started. */
-  startNow: boolean
   freeSlots: number
 }
 
@@ -25,6 +24,7 @@ export interface Dispatcher {
 
 interface Waiting {
   poll: Poll
+  group: Group
   /** A claim for it is under way: its outcome must be awaited, for jobs may already be leased to this worker. */
   isClaiming: boolean
   hasLooked: boolean
@@ -35,57 +35,104 @@ interface Waiting {
   settled: PromiseWithResolvers<Claim[]>
 }
 
-/** Polls and submissions of this span are served by one claim: fewer transactions, and teams are weighed against each other. */
+/** Workers that can take the same jobs; they are served together. */
+interface Group {
+  key: string
+  members: Set<Waiting>
+  /** Those for whom nobody has looked yet. */
+  fresh: Set<Waiting>
+}
+
+/**
+ * Polls and submissions of this span are served by one claim: fewer transactions, and teams are weighed against each other. News of a job after a quiet span
+ * of this length is looked after at once: whoever could take it waits already.
+ */
 const gatherMs = 2
 /** Replicas cannot hear each other's submissions, and delayed retries come due silently: look again this often. */
 const lookAgainMs = 1000
 /** Slots served by one claim: a bigger transaction keeps others waiting, and its rows outgrow the parameters of a statement (SQLite: 32,766). */
 const maxSlots = 100
 
-/** The only claimant of this process. It wakes on news of claimable jobs and looks again each second, so lost news costs a second, never a job. */
+/**
+ * The only claimant of this process. It wakes on news of claimable jobs and looks again each second, so lost news costs a second, never a job. A worker that
+ * comes is looked after alone: for the others there was nothing before, and ten thousand of them poll hundreds of times a second.
+ */
 export function createDispatcher(ctx: Context): Dispatcher {
   const waiting = new Map<string, Waiting>()
+  const groups = new Map<string, Group>()
   const idling = new Set<() => void>()
   let gathering: NodeJS.Timeout | undefined
+  let soon: NodeJS.Immediate | undefined
+  let lookedAtMs = 0
   let running = false
   let again = false
+  /** There may be jobs for those who found none before. */
+  let isNews = false
   let isClosed = false
 
   const wake = (): void => {
     if (waiting.size === 0) return
     if (running) again = true
-    else gathering ??= setTimeout(run, gatherMs)
+    else if (soon === undefined) gathering ??= setTimeout(run, gatherMs)
   }
-  const unsubscribe = ctx.bus.subscribe('jobs', wake)
-  const timer = setInterval(wake, lookAgainMs).unref()
+  const wakeAll = (): void => {
+    isNews = true
+    const isQuiet = !running && gathering === undefined && performance.now() - lookedAtMs > gatherMs
+    if (isQuiet && waiting.size > 0) soon ??= setImmediate(run)
+    else wake()
+  }
+  const unsubscribe = ctx.bus.subscribe('jobs', wakeAll)
+  const timer = setInterval(wakeAll, lookAgainMs).unref()
 
   async function run(): Promise<void> {
     gathering = undefined
+    soon = undefined
     running = true
-    for (const group of groupsOf([...waiting.values()])) await serve(group)
+    const isForAll = isNews
+    isNews = false
+    for (const group of [...groups.values()]) {
+      if (isForAll) await serve(group, group.members)
+      else if (group.fresh.size > 0) await serve(group, group.fresh)
+    }
     running = false
+    lookedAtMs = performance.now()
     if (!again) return
     again = false
     wake()
   }
 
-  async function serve(entries: readonly Waiting[]): Promise<void> {
-    // While other groups were served, some may have hung up.
-    const group = entries.filter(isWaiting)
-    const [first] = group
+  async function serve(group: Group, members: ReadonlySet<Waiting>): Promise<void> {
+    // As many as one claim can serve: where it finds nothing for them, there is nothing for the others.
+    const asked = members.values().take(maxSlots).toArray()
+    const [first] = asked
+    // While other groups were served, all may have hung up.
     if (first === undefined) return
-    for (const member of group) member.isClaiming = true
-    const { kinds, labels, pool, teamId, startNow } = first.poll
-    const slots = slotsInTurn(group).slice(0, maxSlots)
+    for (const member of asked) member.isClaiming = true
+    const looked = [...group.fresh]
+    group.fresh.clear()
+    const { kinds, labels, pool, teamId } = first.poll
+    const slots = slotsInTurn(asked).slice(0, maxSlots)
     let claims: Map<string, Claim[]>
     try {
-      claims = await claim(ctx, { kinds, labels, pool, teamId, startNow, slots })
+      claims = await claim(ctx, { kinds, labels, pool, teamId, slots })
     } catch (error) {
-      for (const member of group) fail(member, error)
+      for (const member of new Set([...asked, ...looked])) fail(member, error)
       return
     }
-    if ([...claims.values()].flat().length === slots.length) again = true
-    for (const member of group) await deliver(member, claims.get(member.poll.workerId) ?? [])
+    const found = [...claims.values()].flat().length
+    if (found > 0) ctx.metrics.observe(claimSizes, found)
+    if (found === slots.length) {
+      again = true
+      isNews = true
+    }
+    for (const member of asked) await deliver(member, claims.get(member.poll.workerId) ?? [])
+    for (const member of looked) if (!member.hasLooked) await deliver(member, [])
+    if (claims.size === 0) sendToBack(asked)
+  }
+
+  /** Workers that must not get work any more may be all that one look asks for: the next asks for others. */
+  function sendToBack(members: readonly Waiting[]): void {
+    for (const member of members) if (member.group.members.delete(member)) member.group.members.add(member)
   }
 
   async function deliver(member: Waiting, claims: Claim[]): Promise<void> {
@@ -100,8 +147,24 @@ export function createDispatcher(ctx: Context): Dispatcher {
 
   const isWaiting = (entry: Waiting): boolean => waiting.get(entry.poll.workerId) === entry
 
+  function enter(poll: Poll): Waiting {
+    const key = keyOf(poll)
+    const group = groups.get(key) ?? { key, members: new Set(), fresh: new Set() }
+    groups.set(key, group)
+    const settled = Promise.withResolvers<Claim[]>()
+    const entry = { poll, group, isClaiming: false, hasLooked: false, isOver: false, isGone: false, settled }
+    waiting.set(poll.workerId, entry)
+    group.members.add(entry)
+    group.fresh.add(entry)
+    return entry
+  }
+
   function forget(entry: Waiting): void {
     if (isWaiting(entry)) waiting.delete(entry.poll.workerId)
+    const { key, members, fresh } = entry.group
+    members.delete(entry)
+    fresh.delete(entry)
+    if (members.size === 0 && groups.get(key) === entry.group) groups.delete(key)
   }
 
   function settle(entry: Waiting, claims: Claim[]): void {
@@ -129,15 +192,13 @@ export function createDispatcher(ctx: Context): Dispatcher {
       if (isClosed || signal.aborted) return []
       const older = waiting.get(poll.workerId)
       if (older !== undefined) hangUp(older)
-      const settled = Promise.withResolvers<Claim[]>()
-      const entry = { poll, isClaiming: false, hasLooked: false, isOver: false, isGone: false, settled }
-      waiting.set(poll.workerId, entry)
+      const entry = enter(poll)
       const timeout = setTimeout(() => timeOut(entry), waitMs)
       const onAbort = (): void => hangUp(entry)
       signal.addEventListener('abort', onAbort)
       wake()
       try {
-        return await settled.promise
+        return await entry.settled.promise
       } finally {
         clearTimeout(timeout)
         signal.removeEventListener('abort', onAbort)
@@ -161,20 +222,14 @@ export function createDispatcher(ctx: Context): Dispatcher {
       for (const end of [...idling]) end()
       clearInterval(timer)
       clearTimeout(gathering)
+      clearImmediate(soon)
       for (const entry of [...waiting.values()]) timeOut(entry)
     },
   }
 }
 
-/** Workers that can take the same jobs are served together. */
-function groupsOf(entries: readonly Waiting[]): Waiting[][] {
-  const groups = new Map<string, Waiting[]>()
-  for (const entry of entries) {
-    const { kinds, labels, pool, teamId, startNow } = entry.poll
-    const key = JSON.stringify([teamId, pool, startNow, [...kinds].sort(), [...labels].sort()])
-    groups.set(key, [...(groups.get(key) ?? []), entry])
-  }
-  return [...groups.values()]
+function keyOf({ kinds, labels, pool, teamId }: Poll): string {
+  return JSON.stringify([teamId, pool, [...kinds].sort(), [...labels].sort()])
 }
 
 /** One entry per free slot, a slot of each worker in turn, so that work spreads over the machines. */

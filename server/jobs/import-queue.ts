@@ -108,7 +108,13 @@ async function importTask(
   if (Date.parse(job.expiresAt) > now) return 'queued'
   await deleteQueued(tx, job.id)
   const place = { teamId: project.teamId, projectId: project.id, kind: job.kind }
-  await finishJob(ctx, tx, system, { id: job.id, ...place }, { state: 'skipped', skipReason: 'ttl_expired' })
+  await finishJob(
+    ctx,
+    tx,
+    system,
+    { id: job.id, ...place, requestId: job.requestId ?? null },
+    { state: 'skipped', skipReason: 'ttl_expired' },
+  )
   await moveCounters(tx, { ...place, waiting: -1, running: 0 })
   return 'expired'
 }

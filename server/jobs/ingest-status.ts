@@ -1,7 +1,7 @@
 import type { JobFailure } from '@hivesync/contracts/jobs.ts'
 import { finalStates } from '@hivesync/contracts/jobs.ts'
-import { tiers } from '@hivesync/contracts/tiers.ts'
 import type { Context } from '../platform/context.ts'
+import { getProjectPlan } from '../tiers/tiers.ts'
 import { policy } from './policy.ts'
 import { workerAwayMs } from './waiting.ts'
 
@@ -48,7 +48,7 @@ export async function readIngestStatus(
         ? null
         : { job_id: current.id, phase: current.phase, progress: current.progress, message: current.message },
     waiting: counters?.waiting ?? 0,
-    maxWaiting: counters?.maxWaiting ?? tiers.free.waitingJobs,
+    maxWaiting: counters?.maxWaiting ?? (await getProjectPlan(db, projectId)).waitingJobs,
     history: await listEnded(ctx, projectId, options.historyLength),
   }
 }

@@ -2,10 +2,11 @@ import type { Actor } from '../platform/actor.ts'
 import { type Batches, createBatches } from '../platform/batches.ts'
 import type { Context } from '../platform/context.ts'
 import type { Db } from '../platform/db/db.ts'
+import { oneOf, runTogether, type Statement, statement, updateEach } from '../platform/db/statement.ts'
 import { AppError } from '../platform/errors.ts'
-import { hasManyEvents, recordEvents } from './events.ts'
+import { hasManyEvents, insertEvents, recordEvents } from './events.ts'
 import { policy } from './policy.ts'
-import { getAttempt, type JobRow, type LeaseRow, lockLease, setAttempt, setJob } from './queries.ts'
+import { getAttempt, type LeaseRow, lockLease, lockLeases, setAttempt, setJob } from './queries.ts'
 import { storable } from './storable.ts'
 
 /** The lease behind a token, if this worker still holds it. Locked, so that no effect slips in after the lease ended. */
@@ -60,40 +61,50 @@ export async function startLeases(ctx: Context, actor: Actor, tokens: readonly n
 
 function startTogether(ctx: Context, items: readonly Start[]): Promise<(LeaseRow | AppError)[]> {
   return ctx.db.transaction(async (tx) => {
-    const outcomes = new Map<Start, LeaseRow | AppError>()
-    // In the order in which everybody locks leases.
-    for (const item of [...items].sort((a, b) => Number(a.token) - Number(b.token))) {
-      const lease = Number.isSafeInteger(Number(item.token)) && (await findLease(ctx, tx, item.actor, item.token))
-      outcomes.set(item, lease ? await start(ctx, tx, lease) : new AppError('lease_lost', { token: item.token }))
-    }
-    return items.map((item) => outcomes.get(item) ?? new AppError('lease_lost'))
+    const now = ctx.clock.now()
+    const tokens = items.map(({ token }) => Number(token)).filter(Number.isSafeInteger)
+    const workerIds = [...new Set(items.map(({ actor }) => actor.id ?? ''))]
+    const leases = new Map((await lockLeases(tx, workerIds, tokens)).map((lease) => [lease.token, lease]))
+    const started = new Set<LeaseRow & { number: number }>()
+    const outcomes = items.map(({ actor, token }) => {
+      const lease = leases.get(Number(token))
+      if (lease === undefined || lease.workerId !== actor.id || lease.expiresAt <= now)
+        return new AppError('lease_lost', { token })
+      if (lease.phase !== 'started') started.add(lease)
+      return lease
+    })
+    if (started.size > 0)
+      await runTogether(tx, [
+        statement`update job_leases set phase = 'started', expires_at = ${now + policy.leaseTtlMs}
+          where token ${oneOf(
+            'bigint',
+            [...started].map(({ token }) => token),
+          )}`,
+        ...beginStatements([...started], now),
+      ])
+    return outcomes
   })
 }
 
-async function start(ctx: Context, tx: Db, lease: LeaseRow): Promise<LeaseRow> {
-  if (lease.phase === 'started') return lease
-  const now = ctx.clock.now()
-  await tx
-    .updateTable('jobLeases')
-    .set({ phase: 'started', expiresAt: now + policy.leaseTtlMs })
-    .where('token', '=', lease.token)
-    .execute()
-  await beginAttempt(tx, lease, now)
-  return lease
-}
+const beginColumns = { ofKey: 'text', toAttempt: 'bigint' } as const
 
-/** From here on the attempt counts, for its job's budget too. */
-export async function beginAttempt(tx: Db, lease: LeaseRow, now: number): Promise<JobRow> {
-  await setAttempt(tx, lease.token, { startedAt: now })
-  const { number } = await getAttempt(tx, lease.token)
-  const job = await tx
-    .updateTable('jobs')
-    .set((eb) => ({ state: 'running', attempt: number, startedAt: eb.fn.coalesce('startedAt', eb.val(now)) }))
-    .where('id', '=', lease.jobId)
-    .returningAll()
-    .executeTakeFirstOrThrow()
-  await recordEvents(tx, now, [{ jobId: lease.jobId, kind: 'state', data: { state: 'running', attempt: number } }])
-  return job
+/** The statements with which attempts begin: from here on each counts, for its job's budget too. */
+export function beginStatements(
+  attempts: readonly { token: number; jobId: string; number: number }[],
+  now: number,
+): Statement[] {
+  const tokens = attempts.map(({ token }) => token)
+  const jobs = attempts.map(({ jobId, number }) => ({ ofKey: jobId, toAttempt: number }))
+  const set = statement`state = 'running', attempt = to_attempt, started_at = coalesce(started_at, ${now})`
+  const state = 'running'
+  return [
+    statement`update job_attempts set started_at = ${now} where token ${oneOf('bigint', tokens)}`,
+    updateEach('jobs', 'id', set, beginColumns, jobs),
+    insertEvents(
+      now,
+      attempts.map(({ jobId, number }) => ({ jobId, kind: 'state', data: { state, attempt: number } })),
+    ),
+  ]
 }
 
 interface Phase {

@@ -1,13 +1,10 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import type { BodyOf } from '@hivesync/contracts/endpoint.ts'
-import * as contract from '@hivesync/contracts/jobs.ts'
 import * as protocol from '@hivesync/contracts/worker-protocol.ts'
 import type { WorkerReport } from '@hivesync/contracts/worker-report.ts'
 import { describeHive, type Hive, type TestWorker } from '../../test/harness/hive.ts'
-import { complete, findDrift, getJob, setTier, start, submitted } from '../../test/harness/jobs.ts'
-import { reapLeases } from './jobs.ts'
-import { policy } from './policy.ts'
+import { complete, findDrift, getJob, setTier, submitted } from '../../test/harness/jobs.ts'
 
 const report: WorkerReport = {
   version: '0.1.0',
@@ -17,20 +14,22 @@ const report: WorkerReport = {
   isolation: { level: 'full', layers: [], reason: null },
 }
 
-async function claimMany(worker: TestWorker, freeSlots: number, startNow = false): Promise<protocol.Claim[]> {
-  const body = { report, freeSlots, waitSeconds: 0, startNow }
+async function claimMany(worker: TestWorker, freeSlots: number): Promise<protocol.Claim[]> {
+  const body = { report, freeSlots, waitSeconds: 0 }
   return (await worker.call(protocol.claimJobs, { body })).body.jobs
 }
 
-async function held(hive: Hive, count: number, startNow = false) {
+async function held(hive: Hive, count: number, isStarted = false) {
   const ada = await hive.person('ada')
   await setTier(hive, ada, 'pro')
   const projectId = await hive.project(ada)
   for (let i = 0; i < count; i++) await submitted(hive, ada, projectId)
   const worker = await hive.worker({ slots: 64 })
-  const claims = await claimMany(worker, count, startNow)
+  const claims = await claimMany(worker, count)
   assert.equal(claims.length, count)
-  return { ada, worker, claims, tokens: claims.map(({ token }) => token) }
+  const tokens = claims.map(({ token }) => token)
+  if (isStarted) await worker.call(protocol.startLeases, { body: { tokens } })
+  return { ada, worker, claims, tokens }
 }
 
 describeHive('many leases in one request', (open) => {
@@ -91,34 +90,5 @@ describeHive('many leases in one request', (open) => {
       .execute()
     assert.equal(events.length, 10)
     assert.deepEqual(await findDrift(hive), [])
-  })
-})
-
-describeHive('claims that start at once', (open) => {
-  test('count as started, and the job runs', async () => {
-    await using hive = await open()
-    const { ada, worker, claims } = await held(hive, 1, true)
-    const [claim] = claims
-    assert.ok(claim)
-    const job = await getJob(hive, ada, claim.jobId)
-    assert.deepEqual([job.state, job.attempt, job.startedAt !== null], ['running', 1, true])
-    assert.equal((await start(worker, claim)).status, 204, 'starting it changes nothing')
-    assert.deepEqual(await findDrift(hive), [])
-  })
-
-  test('one that is lost costs an attempt of the infrastructure budget, as the worker promised to begin', async () => {
-    await using hive = await open()
-    const { ada, claims } = await held(hive, 1, true)
-    hive.clock.advance(policy.leaseTtlMs)
-    assert.equal(await reapLeases(hive.ctx), 1)
-    const [claim] = claims
-    const params = { jobId: claim?.jobId ?? '' }
-    const { body } = await hive.call(contract.listAttempts, { token: ada.token, params })
-    assert.deepEqual(
-      body.items.map(({ outcome, error }) => [outcome, error?.code]),
-      [['lost', 'worker_lost']],
-    )
-    const row = await hive.ctx.db.kysely.selectFrom('jobs').select('infrastructureFailures').executeTakeFirstOrThrow()
-    assert.equal(row.infrastructureFailures, 1)
   })
 })

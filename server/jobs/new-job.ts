@@ -77,6 +77,8 @@ export function createEntry(
     backoff: submission.backoff === undefined ? null : JSON.stringify(submission.backoff),
     scheduleId: origin.schedule?.id ?? null,
     scheduledFor: origin.schedule?.at ?? null,
+    requestId: actor.requestId,
+    traceParent: actor.traceParent ?? null,
   }
   return { actor, job, secrets }
 }
@@ -86,6 +88,11 @@ function withoutSecrets(submission: NewJob) {
     return { input: submission.input, secrets: undefined }
   const { secrets, ...input } = submission.input
   return { input: { ...input, secretNames: Object.keys(secrets).sort() }, secrets }
+}
+
+/** What a webhook tells of the request that a job came with; one that the server made by itself has none. */
+export function requestOf({ requestId }: Pick<JobRow, 'requestId'>): { requestId?: string } {
+  return requestId === null ? {} : { requestId }
 }
 
 /** A job that wants the graphics device goes where one is. */
@@ -116,6 +123,8 @@ const jobColumns = {
   scheduledFor: 'bigint',
   idempotencyKey: 'text',
   requestHash: 'text',
+  requestId: 'text',
+  traceParent: 'text',
 } as const
 const secretColumns = { jobId: 'text', sealed: 'text' } as const
 
@@ -150,7 +159,7 @@ export async function storeJobs(ctx: Context, tx: Db, entries: readonly NewEntry
       jobs.map((job) => ({
         topic: 'job.submitted',
         teamId: job.teamId,
-        payload: { jobId: job.id, projectId: job.projectId, kind: job.kind },
+        payload: { jobId: job.id, projectId: job.projectId, kind: job.kind, ...requestOf(job) },
       })),
     ),
     ...(sealed.length === 0 ? [] : [insert('job_secrets', secretColumns, sealed)]),

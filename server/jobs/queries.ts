@@ -1,9 +1,10 @@
 import type { JobState } from '@hivesync/contracts/jobs.ts'
 import type { Selectable, Updateable } from 'kysely'
+import type { Actor } from '../platform/actor.ts'
 import type { Db } from '../platform/db/db.ts'
 import { forUpdate, withLocks } from '../platform/db/dialect.ts'
 import type { Schema } from '../platform/db/schema.ts'
-import { insert, run, type Statement } from '../platform/db/statement.ts'
+import { columnsOf, insert, oneOf, only, run, type Statement, statement } from '../platform/db/statement.ts'
 import type { PageRequest } from '../platform/page.ts'
 import { policy } from './policy.ts'
 
@@ -80,6 +81,10 @@ export function findJob(db: Db, jobId: string): Promise<JobRow | undefined> {
   return db.selectFrom('jobs').selectAll().where('id', '=', jobId).executeTakeFirst()
 }
 
+export function getJob(db: Db, jobId: string): Promise<JobRow> {
+  return db.selectFrom('jobs').selectAll().where('id', '=', jobId).executeTakeFirstOrThrow()
+}
+
 /** A project, whoever asks. */
 export function findProject(db: Db, projectId: string) {
   return db.selectFrom('projects').select(['id', 'teamId', 'archivedAt']).where('id', '=', projectId).executeTakeFirst()
@@ -104,7 +109,7 @@ export function setJob(tx: Db, jobId: string, change: Updateable<Schema['jobs']>
 }
 
 /** Everything of a job but its input. */
-const shown = [
+export const shown = [
   'id',
   'projectId',
   'teamId',
@@ -141,7 +146,11 @@ const shown = [
   'backoff',
   'scheduleId',
   'scheduledFor',
+  'requestId',
+  'traceParent',
 ] as const satisfies readonly (keyof JobRow)[]
+
+const shownColumns = columnsOf('jobs', shown)
 
 /** Jobs without their inputs: two hundred of 1 MiB would keep the process from everybody else for half a second. */
 export function listJobRows(
@@ -174,10 +183,87 @@ export function lockLease(tx: Db, workerId: string, token: number): Promise<Leas
   ).executeTakeFirst()
 }
 
-/** Ends a lease; false when it was already gone. */
-export async function deleteLease(tx: Db, token: number): Promise<boolean> {
-  const result = await tx.deleteFrom('jobLeases').where('token', '=', token).executeTakeFirst()
-  return result.numDeletedRows === 1n
+/** What a lease stands for, with the keys of its worker; the input of an ingest only. */
+export interface FoundLease extends Pick<LeaseRow, 'token' | 'jobId' | 'projectId' | 'teamId' | 'workerId'> {
+  number: number
+  publicKey: string
+  previousPublicKey: string | null
+  input: string | null
+}
+
+/** Those of the leases that this worker holds, by their tokens. */
+export async function findLeases(db: Db, actor: Actor, tokens: readonly number[]): Promise<Map<number, FoundLease>> {
+  const found = await run<FoundLease>(
+    db,
+    statement`select job_leases.token, job_leases.job_id, job_leases.project_id, job_leases.team_id, job_leases.worker_id,
+        job_attempts.number, workers.public_key, workers.previous_public_key, case when jobs.kind = 'ingest' then jobs.input end as input
+      from job_leases join job_attempts on job_attempts.token = job_leases.token join workers on workers.id = job_leases.worker_id
+        join jobs on jobs.id = job_leases.job_id
+      where job_leases.token ${oneOf('bigint', tokens)} and job_leases.worker_id = ${actor.id}`,
+  )
+  return new Map(found.map((lease) => [lease.token, lease]))
+}
+
+/** A lease with its attempt and its job, all three locked. */
+export interface HeldJob {
+  lease: LeaseRow
+  attempt: Pick<Selectable<Schema['jobAttempts']>, 'number' | 'phases'>
+  job: Omit<JobRow, 'input'>
+}
+
+/** Those of the leases that these workers hold, by their tokens: everything that ends them. In the order in which everybody locks leases. */
+export async function lockHeldJobs(
+  tx: Db,
+  workerIds: readonly string[],
+  tokens: readonly number[],
+): Promise<Map<number, HeldJob>> {
+  type Held = { token: number; workerId: string; leasePhase: LeaseRow['phase']; until: number }
+  const found = await run<HeldJob['job'] & HeldJob['attempt'] & Held>(
+    tx,
+    statement`select ${shownColumns}, job_leases.token, job_leases.worker_id, job_leases.phase as lease_phase, job_leases.expires_at as until,
+        job_attempts.number, job_attempts.phases
+      from job_leases join jobs on jobs.id = job_leases.job_id join job_attempts on job_attempts.token = job_leases.token
+      where job_leases.token ${oneOf('bigint', tokens)} and job_leases.worker_id ${oneOf('text', workerIds)}
+      order by job_leases.token ${only('postgres', statement`for update of job_leases, jobs, job_attempts`)}`,
+  )
+  return new Map(
+    found.map(({ token, workerId, leasePhase, until, number, phases, ...job }) => {
+      const { id: jobId, projectId, teamId, kind, pool } = job
+      const lease = { token, jobId, projectId, teamId, kind, workerId, pool, phase: leasePhase, expiresAt: until }
+      return [token, { lease, attempt: { number, phases }, job }]
+    }),
+  )
+}
+
+const leaseColumns = columnsOf('job_leases', [
+  'token',
+  'jobId',
+  'projectId',
+  'teamId',
+  'kind',
+  'workerId',
+  'phase',
+  'expiresAt',
+  'pool',
+])
+
+/** Those of the leases that these workers hold, locked, with the numbers of their attempts. */
+export function lockLeases(
+  tx: Db,
+  workerIds: readonly string[],
+  tokens: readonly number[],
+): Promise<(LeaseRow & { number: number })[]> {
+  return run(
+    tx,
+    statement`select ${leaseColumns}, job_attempts.number from job_leases join job_attempts on job_attempts.token = job_leases.token
+      where job_leases.token ${oneOf('bigint', tokens)} and job_leases.worker_id ${oneOf('text', workerIds)}
+      order by job_leases.token ${only('postgres', statement`for update of job_leases`)}`,
+  )
+}
+
+/** The statement that ends leases. */
+export function deleteLeases(tokens: readonly number[]): Statement {
+  return statement`delete from job_leases where token ${oneOf('bigint', tokens)}`
 }
 
 export async function setAttempt(tx: Db, token: number, change: Updateable<Schema['jobAttempts']>): Promise<void> {

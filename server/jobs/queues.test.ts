@@ -4,7 +4,6 @@ import * as projects from '@hivesync/contracts/projects.ts'
 import * as contract from '@hivesync/contracts/queues.ts'
 import { describeHive, type Hive, type Person } from '../../test/harness/hive.ts'
 import { complete, findDrift, getJob, setTier, submit, submitted, take } from '../../test/harness/jobs.ts'
-import { listUnplaceable } from './jobs.ts'
 
 type Change = { paused?: boolean; maxRunning?: number | null }
 const update = (hive: Hive, { token }: Person, projectId: string, body: Change) =>
@@ -122,15 +121,9 @@ describeHive('why a job waits', (open) => {
         ['turn', 'About 2 jobs go before it'.slice(0, 24)],
       ],
     )
-    const groups = await listUnplaceable(hive.ctx.db.kysely, hive.clock.now())
-    assert.deepEqual(groups.map(({ pool, labels, count }) => [pool, labels, Number(count)]).sort(), [
-      ['default', ['arm'], 1],
-      ['gpu-farm', [], 1],
-    ])
     await hive.ctx.db.kysely.updateTable('workers').set({ refusing: 'the disk is full' }).execute()
     const refused = await whyOf(hive, ada, jobs[0] ?? pooled)
     assert.equal(refused?.reason, 'worker_refusing')
     assert.match(refused?.message ?? '', /the disk is full/)
-    assert.equal((await listUnplaceable(hive.ctx.db.kysely, hive.clock.now())).length, 3, 'nobody takes any of them')
   })
 })

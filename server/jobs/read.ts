@@ -8,6 +8,7 @@ import type { Db } from '../platform/db/db.ts'
 import { AppError } from '../platform/errors.ts'
 import { pageRequest, toPage } from '../platform/page.ts'
 import { requireProject } from '../projects/projects.ts'
+import { requestOf } from './new-job.ts'
 import { findJob, findProject, type JobRow, listAttemptRows, listJobRows } from './queries.ts'
 import { timingsOf } from './timings.ts'
 import { waitingFor } from './waiting.ts'
@@ -131,5 +132,6 @@ export function toJob(row: Omit<JobRow, 'input'>): Job {
     error: row.error === null ? null : JSON.parse(row.error),
     skipReason: row.skipReason,
     cancelRequestedAt: isoTime(row.cancelRequestedAt),
+    ...requestOf(row),
   }
 }

@@ -5,6 +5,7 @@ import type { Db } from '../platform/db/db.ts'
 import { forUpdate, forUpdateSkipLocked } from '../platform/db/dialect.ts'
 import { byCounters, moveCounters } from './counters.ts'
 import { closeLease, finishJob, requeueJob, verdictOn } from './end.ts'
+import { attemptsLost } from './measures.ts'
 import { policy } from './policy.ts'
 import { deleteExpired, type LeaseRow, lockJob } from './queries.ts'
 
@@ -43,14 +44,15 @@ export async function returnClaims(ctx: Context, claims: readonly Claim[]): Prom
 }
 
 async function reapLease(ctx: Context, token: number, force: boolean): Promise<void> {
-  const jobId = await ctx.db.transaction(async (tx) => {
+  const lost = await ctx.db.transaction(async (tx) => {
     const lease = force ? await lockAny(tx, token) : await lockExpired(tx, token, ctx.clock.now())
     if (lease === undefined) return undefined
     await endLost(ctx, tx, lease, !force)
-    return lease.jobId
+    return lease
   })
-  if (jobId === undefined) return
-  ctx.bus.publish(`job:${jobId}`)
+  if (lost === undefined) return
+  if (!force) ctx.metrics.count(attemptsLost, { reason: lost.phase === 'started' ? 'silent' : 'not_started' })
+  ctx.bus.publish(`job:${lost.jobId}`)
   ctx.bus.publish('jobs')
 }
 
@@ -118,13 +120,9 @@ export async function extendLeases(ctx: Context): Promise<void> {
   )
 }
 
-/** Removes what nobody reads any more: outbox rows without a consumer and nonces that could no longer be replayed. */
+/** Removes what nobody reads any more: nonces that could no longer be replayed. */
 export async function prune(ctx: Context): Promise<void> {
   const now = ctx.clock.now()
-  await ctx.db.kysely
-    .deleteFrom('outbox')
-    .where('at', '<', now - 7 * 86_400_000)
-    .execute()
   await ctx.db.kysely.deleteFrom('workerNonces').where('expiresAt', '<', now).execute()
 }
 

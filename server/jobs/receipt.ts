@@ -4,7 +4,7 @@ import { recordAudit } from '../audit/audit.ts'
 import type { Actor } from '../platform/actor.ts'
 import type { Context } from '../platform/context.ts'
 import { AppError } from '../platform/errors.ts'
-import { readToken } from './lease.ts'
+import type { FoundLease } from './queries.ts'
 
 /**
  * Whether a completion's receipt is signed by the worker that holds the lease, and about this very lease. False for a worker of the version before, which
@@ -14,29 +14,19 @@ import { readToken } from './lease.ts'
 export async function requireReceipt(
   ctx: Context,
   actor: Actor,
-  token: string,
+  lease: FoundLease | undefined,
   receipt: Record<string, unknown> | undefined,
 ): Promise<boolean> {
-  if (receipt === undefined || receipt.signature === undefined) return false
-  const lease = await ctx.db.kysely
-    .selectFrom('jobLeases')
-    .innerJoin('jobAttempts', 'jobAttempts.token', 'jobLeases.token')
-    .innerJoin('workers', 'workers.id', 'jobLeases.workerId')
-    .select(['jobLeases.jobId', 'jobLeases.token', 'jobLeases.projectId', 'jobLeases.teamId', 'jobLeases.workerId'])
-    .select(['jobAttempts.number', 'workers.publicKey', 'workers.previousPublicKey'])
-    .where('jobLeases.token', '=', readToken(token))
-    .where('jobLeases.workerId', '=', actor.id ?? '')
-    .executeTakeFirst()
-  if (lease === undefined) return false
-  const { jobId, workerId, projectId, teamId } = lease
-  const expected = { jobId, workerId, token: lease.token, attempt: lease.number }
+  if (receipt === undefined || receipt.signature === undefined || lease === undefined) return false
+  const { token, jobId, workerId, projectId, teamId } = lease
+  const expected = { jobId, workerId, token, attempt: lease.number }
   // Also the key of this request, should another one have ended it meanwhile; and the one before, which may have signed while it was replaced.
   const keys = new Set([actor.workerKey, lease.publicKey, lease.previousPublicKey].filter((key) => key != null))
   const results = [...keys].map((key) => verifyReceipt(importPublicKey(key), receipt))
   const verified = results.find((result) => result.ok)
   if (verified?.ok === true && isReceiptOf(verified.receipt, expected)) return true
   const reason = verified?.ok === true ? 'another_lease' : results.some(isForged) ? 'signature' : 'malformed'
-  ctx.log.error({ event: 'receipt_invalid', workerId, jobId, token: lease.token, reason })
+  ctx.log.error({ event: 'receipt_invalid', workerId, jobId, token, reason })
   await ctx.db.transaction((tx) =>
     recordAudit(ctx, tx, actor, {
       action: 'worker.receipt_refused',
@@ -44,7 +34,7 @@ export async function requireReceipt(
       target: { kind: 'job', id: jobId },
       teamId,
       projectId,
-      details: { reason, token: lease.token },
+      details: { reason, token },
     }),
   )
   throw new AppError('receipt_invalid', { token, reason })

@@ -1,11 +1,11 @@
 import { setImmediate as nextTurn } from 'node:timers/promises'
-import { isTier, tiers } from '@hivesync/contracts/tiers.ts'
 import { recordAudit } from '../audit/audit.ts'
 import { system } from '../platform/actor.ts'
 import type { Context } from '../platform/context.ts'
 import type { Db } from '../platform/db/db.ts'
 import { forUpdate } from '../platform/db/dialect.ts'
 import { run, statement } from '../platform/db/statement.ts'
+import { getPlan } from '../tiers/tiers.ts'
 import { eachOf } from './reap.ts'
 
 const drifts = new WeakMap<Context, number>()
@@ -36,10 +36,10 @@ interface Place {
 
 interface QueueCount extends Place {
   teamId: string
-  tier: string
   waiting: number
   running: number
   maxWaiting: number
+  planWaiting: number
   realWaiting: number
   realRunning: number
 }
@@ -47,16 +47,15 @@ interface QueueCount extends Place {
 /** Teams of queues that count what is not there, or whose cap is not their plan's. One statement sees one state: jobs that move meanwhile make no difference. */
 async function listWrongQueues(db: Db): Promise<string[]> {
   const isRight = (queue: QueueCount): boolean =>
-    queue.waiting === queue.realWaiting &&
-    queue.running === queue.realRunning &&
-    queue.maxWaiting === planOf(queue.tier).waitingJobs
+    queue.waiting === queue.realWaiting && queue.running === queue.realRunning && queue.maxWaiting === queue.planWaiting
   return listWrong<QueueCount>((after) => run(db, queuesAfter(after ?? { projectId: '', kind: '' })), isRight)
 }
 
 /** Relies on job_queue_place. */
 const queuesAfter = (after: Place) => statement`with page as (
-    select queue_counters.project_id, kind, waiting, running, max_waiting, team_id, tier
+    select queue_counters.project_id, kind, waiting, running, max_waiting, team_id, tiers.waiting_jobs as plan_waiting
     from queue_counters join projects on projects.id = queue_counters.project_id join teams on teams.id = projects.team_id
+    join tiers on tiers.name = teams.tier
     where (queue_counters.project_id, kind) > (${after.projectId}, ${after.kind})
     order by queue_counters.project_id, kind limit ${atOnce}
   ), held as (select project_id, kind, count(*) as leases from job_leases group by project_id, kind)
@@ -67,11 +66,12 @@ const queuesAfter = (after: Place) => statement`with page as (
 
 interface ShareCount {
   teamId: string
-  tier: string
   waiting: number
   running: number
   maxRunning: number
   weight: number
+  planRunning: number
+  planWeight: number
   allWaiting: number
   allRunning: number
 }
@@ -81,18 +81,19 @@ async function listWrongShares(db: Db): Promise<string[]> {
   const isRight = (share: ShareCount): boolean =>
     share.waiting === share.allWaiting &&
     share.running === share.allRunning &&
-    share.maxRunning === planOf(share.tier).runningJobs &&
-    share.weight === planOf(share.tier).weight
+    share.maxRunning === share.planRunning &&
+    share.weight === share.planWeight
   return listWrong<ShareCount>((after) => run(db, sharesAfter(after?.teamId ?? '')), isRight)
 }
 
 /** Relies on projects_team. */
-const sharesAfter = (teamId: string) => statement`select team_id, tier, waiting, running, max_running, weight,
+const sharesAfter = (teamId: string) => statement`select team_id, waiting, running, max_running, team_shares.weight,
+    tiers.running_jobs as plan_running, tiers.weight as plan_weight,
     (select coalesce(sum(queue.waiting), 0) from projects join queue_counters queue on queue.project_id = projects.id
       where projects.team_id = team_shares.team_id) as all_waiting,
     (select coalesce(sum(queue.running), 0) from projects join queue_counters queue on queue.project_id = projects.id
       where projects.team_id = team_shares.team_id) as all_running
-  from team_shares join teams on teams.id = team_shares.team_id
+  from team_shares join teams on teams.id = team_shares.team_id join tiers on tiers.name = teams.tier
   where team_id > ${teamId} order by team_id limit ${atOnce}`
 
 async function listWrong<Row extends { teamId: string }>(
@@ -109,8 +110,6 @@ async function listWrong<Row extends { teamId: string }>(
     await nextTurn()
   }
 }
-
-const planOf = (tier: string) => tiers[isTier(tier) ? tier : 'free']
 
 async function countBy(tx: Db, table: 'jobQueue' | 'jobLeases', teamId: string): Promise<Map<string, number>> {
   const rows = await tx
@@ -132,9 +131,8 @@ async function reconcileTeam(ctx: Context, teamId: string): Promise<void> {
       tx,
       tx.selectFrom('teamShares').selectAll().where('teamId', '=', teamId),
     ).executeTakeFirst()
-    const team = await tx.selectFrom('teams').select('tier').where('id', '=', teamId).executeTakeFirst()
-    if (share === undefined || team === undefined) return []
-    const plan = planOf(team.tier)
+    if (share === undefined) return []
+    const plan = await getPlan(tx, teamId)
     const waiting = await countBy(tx, 'jobQueue', teamId)
     const running = await countBy(tx, 'jobLeases', teamId)
     const projectIds = tx.selectFrom('projects').select('id').where('teamId', '=', teamId)

@@ -2,7 +2,7 @@ import { expressionBuilder } from 'kysely'
 import { type Actor, system } from '../platform/actor.ts'
 import type { Context } from '../platform/context.ts'
 import type { Db } from '../platform/db/db.ts'
-import { forUpdate } from '../platform/db/dialect.ts'
+import { dialectOf, forUpdate } from '../platform/db/dialect.ts'
 import type { Schema } from '../platform/db/schema.ts'
 import type { Revocation, RevocationEffect } from '../platform/revocation.ts'
 import { byCounters, moveCounters } from './counters.ts'
@@ -34,7 +34,20 @@ export const endJobs: RevocationEffect = {
   },
 }
 
-/** Only what runs is read, which is little: no index is needed. A cross join, in which SQLite keeps the order: it would begin with the jobs, all that ever were. */
+/**
+ * What of running jobs says whether they have rights. A cross join, in which SQLite keeps the order, and for PostgreSQL an offset, behind which it judges nothing
+ * before it has joined: either would begin with the jobs, all that ever were.
+ */
+function leasedJobs(db: Db) {
+  const running = db
+    .selectFrom('jobLeases')
+    .crossJoin('jobs')
+    .select(['jobs.id', 'jobs.submittedByUser', 'jobs.submittedByKey', 'jobs.projectId', 'jobs.teamId', 'jobs.kind'])
+    .whereRef('jobs.id', '=', 'jobLeases.jobId')
+  return dialectOf(db) === 'postgres' ? running.offset(0) : running
+}
+
+/** Only what runs is read, which is little: no index is needed. */
 async function listLeased(tx: Db, revocation: Revocation, now: number): Promise<string[]> {
   const { users = [], apiKeys = [], projects = [], teams = [] } = revocation
   const isTouched = expressionBuilder<Schema, 'jobs'>()
@@ -46,10 +59,8 @@ async function listLeased(tx: Db, revocation: Revocation, now: number): Promise<
   ]
   if (touched.length === 0) return []
   const rows = await tx
-    .selectFrom('jobLeases')
-    .crossJoin('jobs')
+    .selectFrom(leasedJobs(tx).as('jobs'))
     .select('jobs.id')
-    .whereRef('jobs.id', '=', 'jobLeases.jobId')
     .where(isTouched.or(touched))
     .where(hasRights(now), '=', 0)
     .limit(maxAtOnce)
@@ -88,7 +99,8 @@ async function listWaiting(tx: Db, revocation: Revocation, now: number): Promise
 export async function endRightless(ctx: Context, tx: Db, actor: Actor, jobIds: readonly string[]): Promise<string[]> {
   if (jobIds.length === 0) return []
   // All rows of jobs before any counter: a completion holds its job's rows when it asks for the counters.
-  await forUpdate(tx, tx.selectFrom('jobQueue').select('jobId').where('jobId', 'in', jobIds).orderBy('jobId')).execute()
+  const queued = tx.selectFrom('jobQueue').select('jobId').where('jobId', 'in', jobIds).orderBy('jobId')
+  const waiting = new Set((await forUpdate(tx, queued).execute()).map(({ jobId }) => jobId))
   const leases = new Map<string, LeaseRow>()
   const held = tx.selectFrom('jobLeases').selectAll().where('jobId', 'in', jobIds).orderBy('token')
   for (const lease of await forUpdate(tx, held).execute()) leases.set(lease.jobId, lease)
@@ -105,7 +117,8 @@ export async function endRightless(ctx: Context, tx: Db, actor: Actor, jobIds: r
     const lease = leases.get(job.id)
     const { teamId, projectId, kind } = job
     if (lease !== undefined) await closeLease(ctx, tx, lease, { outcome: 'canceled', error: rightsEnded }, 0)
-    else if (await deleteQueued(tx, job.id))
+    // A queue row that came since may be held by a claim, which waits for the job that we hold.
+    else if (waiting.has(job.id) && (await deleteQueued(tx, job.id)))
       await moveCounters(tx, { teamId, projectId, kind, waiting: -1, running: 0 })
     // It changed places meanwhile: the sweep comes by within a second, and nobody can claim it.
     else continue
@@ -133,12 +146,9 @@ const lastSeen = new WeakMap<Context, string>()
  */
 export async function endRightlessJobs(ctx: Context): Promise<number> {
   const now = ctx.clock.now()
-  // A cross join as above.
   const leased = await ctx.db.kysely
-    .selectFrom('jobLeases')
-    .crossJoin('jobs')
+    .selectFrom(leasedJobs(ctx.db.kysely).as('jobs'))
     .select('jobs.id')
-    .whereRef('jobs.id', '=', 'jobLeases.jobId')
     .where(hasRights(now), '=', 0)
     .limit(leasesAtOnce)
     .execute()

@@ -2,6 +2,7 @@ import { grantedBy, type ProjectPermission, scopes } from '@hivesync/contracts/a
 import { type RawBuilder, type SqlBool, sql } from 'kysely'
 import type { Actor } from '../platform/actor.ts'
 import type { Db } from '../platform/db/db.ts'
+import { isOneOf } from '../platform/db/dialect.ts'
 import { AppError } from '../platform/errors.ts'
 import { hasRoleFor } from '../projects/projects.ts'
 
@@ -52,13 +53,18 @@ export const hasScheduleRights = rightsOn('schedules')
 
 /** Whether the job's rights have ended. */
 export async function isRightless(db: Db, jobId: string, now: number): Promise<boolean> {
-  const row = await db
+  return (await listRightless(db, [jobId], now)).has(jobId)
+}
+
+/** Those of the jobs whose rights have ended. */
+export async function listRightless(db: Db, jobIds: readonly string[], now: number): Promise<Set<string>> {
+  if (jobIds.length === 0) return new Set()
+  const jobs = db
     .selectFrom('jobs')
     .select('id')
-    .where('id', '=', jobId)
+    .where(isOneOf(db, 'id', jobIds))
     .where(hasRights(now), '=', 0)
-    .executeTakeFirst()
-  return row !== undefined
+  return new Set((await jobs.execute()).map(({ id }) => id))
 }
 
 /** Refuses an API key that was revoked, or ended, since it opened the request: what it stores now would have no rights from its first moment. */

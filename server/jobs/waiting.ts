@@ -1,5 +1,4 @@
 import type { WaitingFor } from '@hivesync/contracts/jobs.ts'
-import { sql } from 'kysely'
 import { isoTime } from '../platform/clock.ts'
 import type { Context } from '../platform/context.ts'
 import type { Db } from '../platform/db/db.ts'
@@ -187,39 +186,6 @@ async function countBusy(db: Db, workers: readonly WorkerRow[]): Promise<number>
     .where('workerId', 'in', ids)
     .executeTakeFirstOrThrow()
   return count
-}
-
-export interface Unplaceable {
-  teamId: string
-  pool: string
-  kind: string
-  labels: string[]
-  count: number
-}
-
-/** Waiting jobs that no worker online could take, however many slots were free, by what they ask for: more of the same workers would not help them. */
-export async function listUnplaceable(db: Db, now: number): Promise<Unplaceable[]> {
-  const workers = await db
-    .selectFrom('workers')
-    .select(['id', 'teamId', 'labels', 'kinds', 'pool', 'slots', 'isolation', 'lastSeenAt', 'drainingAt', 'refusing'])
-    .where('revokedAt', 'is', null)
-    .where('lastSeenAt', '>', now - workerAwayMs)
-    .execute()
-  const groups = await db
-    .selectFrom('jobQueue')
-    .select(['teamId', 'pool', 'kind', 'labels', sql<number>`count(*)`.as('count')])
-    .groupBy(['teamId', 'pool', 'kind', 'labels'])
-    .execute()
-  return groups
-    .filter(
-      (group) =>
-        !workers.some(
-          (worker) =>
-            (worker.teamId === null || worker.teamId === group.teamId) &&
-            stages.every(({ passes }) => passes(worker, group, now)),
-        ),
-    )
-    .map((group) => ({ ...group, labels: JSON.parse(group.labels) }))
 }
 
 function why(reason: WaitingFor['reason'], message: string, fix: string | null): WaitingFor {

@@ -6,6 +6,7 @@ import { sha256Hex } from '../platform/crypto/hash.ts'
 import { AppError } from '../platform/errors.ts'
 import { createLiveRows } from '../platform/live-rows.ts'
 import { createUseMarks, type UseMarks } from '../sessions/sessions.ts'
+import { toPlan } from '../tiers/tiers.ts'
 import { isApiKey, keyEnvironmentOf } from './key-format.ts'
 import { findLiveKey, setApiKeysUsed } from './queries.ts'
 import { parseScopes } from './scopes.ts'
@@ -27,6 +28,7 @@ async function loadKey(ctx: Context, secretHash: string) {
     isAdmin: scopes.includes('admin') && isOfAdmin,
     isMonitor: scopes.includes('metrics') && isOfAdmin,
     permissions: grantedBy(scopes),
+    ...toPlan(row),
     hourly: {
       group: row.rootId ?? row.id,
       // The operator's own key serves all of the old clients, which ask for the worker's status every few seconds.

@@ -9,6 +9,7 @@ import { requireLiveSession } from '../sessions/sessions.ts'
 import { draftKey, issueKey, requirePerson } from './issue.ts'
 import { noticeNewKey } from './notices.ts'
 import { countKeys } from './queries.ts'
+import { tellTeam } from './tell-team.ts'
 
 const dayMs = 24 * 60 * 60 * 1000
 /** A key that nobody said an expiry for dies before it is forgotten. */
@@ -59,6 +60,7 @@ export async function createApiKey(ctx: Context, actor: Actor, body: KeyRequest)
       projectId: key.projectId,
       details: { scopes: body.scopes.join(' '), expiresAt, rateLimitPerHour },
     })
+    await tellTeam(ctx, tx, 'api_key.created', key)
     await noticeNewKey(ctx, tx, actor, key)
     return key
   })

@@ -8,10 +8,12 @@ import { pageRequest, toPage } from '../platform/page.ts'
 import { revoking } from '../platform/revocation.ts'
 import { requirePerson, toApiKey } from './issue.ts'
 import { listApiKeyRows, setApiKeyRevoked, setApiKeysRevoked } from './queries.ts'
+import { tellTeam } from './tell-team.ts'
 
 export { createKeyAuthenticator } from './authenticate.ts'
 export { type BearerAuthenticator, createBearerAuthenticator } from './bearer.ts'
 export { createApiKey } from './create.ts'
+export { keyGauges } from './gauges.ts'
 export { remindKeyExpiry } from './notices.ts'
 export { importPharosToken } from './pharos.ts'
 export { rotateApiKey } from './rotate.ts'
@@ -41,6 +43,7 @@ export async function revokeApiKey(ctx: Context, actor: Actor, apiKeyId: string)
     if (revoked === undefined) throw new AppError('api_key_not_found', { apiKeyId })
     const target = { kind: 'api_key', id: apiKeyId }
     await recordAudit(ctx, tx, actor, { action: 'api_key.revoked', target, projectId: revoked.projectId })
+    await tellTeam(ctx, tx, 'api_key.revoked', revoked)
     await revoke({ apiKeys: [apiKeyId] })
   })
 }

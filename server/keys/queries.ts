@@ -3,6 +3,7 @@ import type { Db } from '../platform/db/db.ts'
 import { forUpdate } from '../platform/db/dialect.ts'
 import type { Schema } from '../platform/db/schema.ts'
 import type { PageRequest } from '../platform/page.ts'
+import { bestTierOfUser, planColumns } from '../tiers/tiers.ts'
 
 const shownColumns = [
   'apiKeys.id',
@@ -31,6 +32,8 @@ export function findLiveKey(db: Db, secretHash: string) {
     .select(['apiKeys.id', 'apiKeys.userId', 'apiKeys.projectId', 'apiKeys.scopes', 'apiKeys.expiresAt'])
     .select(['apiKeys.revokedAt', 'apiKeys.lastUsedAt', 'apiKeys.rateLimitPerHour', 'apiKeys.rootId'])
     .select(['users.adminSince', 'users.deactivatedAt'])
+    .leftJoin('tiers', (join) => join.on('tiers.name', '=', bestTierOfUser))
+    .select(planColumns)
     .where('apiKeys.secretHash', '=', secretHash)
     .executeTakeFirst()
 }

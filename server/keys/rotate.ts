@@ -11,6 +11,7 @@ import { draftKey, type Grant, issueKey, requirePerson } from './issue.ts'
 import { noticeNewKey } from './notices.ts'
 import { lockLiveKey, type RotatedKey, setApiKeyReplaced, setApiKeyRevoked, setPredecessorsRevoked } from './queries.ts'
 import { parseScopes } from './scopes.ts'
+import { tellTeam } from './tell-team.ts'
 
 const defaultOverlapSeconds = 24 * 60 * 60
 
@@ -44,6 +45,7 @@ export async function rotateApiKey(
       projectId: old.projectId,
       details: { replacedBy: key.id, overlapSeconds },
     })
+    await tellTeam(ctx, tx, 'api_key.created', key)
     await noticeNewKey(ctx, tx, actor, key, old.prefix)
     await endOverlap(ctx, tx, actor, { userId, old, isOver: overlapSeconds === 0 }, revoke)
     return key
@@ -78,6 +80,7 @@ async function endOverlap(
   for (const { id } of ended) {
     const target = { kind: 'api_key', id }
     await recordAudit(ctx, tx, actor, { action: 'api_key.revoked', target, projectId: old.projectId })
+    await tellTeam(ctx, tx, 'api_key.revoked', { id, projectId: old.projectId })
   }
   await revoke({ apiKeys: ended.map(({ id }) => id) })
 }

@@ -1,12 +1,20 @@
 import assert from 'node:assert/strict'
+import { rm, writeFile } from 'node:fs/promises'
 import { test } from 'node:test'
 import { operations } from '@hivesync/contracts/operations.ts'
 import * as service from '@hivesync/contracts/service.ts'
-import { describeHive } from '../../test/harness/hive.ts'
+import { sql } from 'kysely'
+import { describeHive, type Hive } from '../../test/harness/hive.ts'
+
+async function breakStore({ ctx }: Hive): Promise<void> {
+  await rm(ctx.config.store.folder, { recursive: true, force: true })
+  await writeFile(ctx.config.store.folder, 'in the way')
+}
 
 describeHive('the service', (open) => {
   test('is alive and ready, and says no more about itself than it must', async () => {
-    await using hive = await open()
+    // The machine's own clock, which is the database's too.
+    await using hive = await open({ clock: { now: Date.now } })
     assert.deepEqual((await hive.call(service.getHealth)).body, { status: 'ok' })
     assert.deepEqual((await hive.call(service.getReadiness)).body, { status: 'ready' })
     const landing = await hive.call(service.getLanding)
@@ -23,7 +31,45 @@ describeHive('the service', (open) => {
     assert.equal(ready.problem.code, 'not_ready')
     assert.equal(ready.problem.detail, 'The database does not answer')
     assert.equal(ready.headers['retry-after'], '5')
-    assert.ok(hive.logged.some((line) => line.includes('"not_ready"') && line.includes('"reason":')))
+    assert.ok(hive.logged.some((line) => line.includes('"dependency_failed"') && line.includes('"reason":')))
+  })
+
+  test('that cannot write its store is ready, and names it without the reason', async () => {
+    await using hive = await open({ clock: { now: Date.now } })
+    await breakStore(hive)
+    const reply = await hive.call(service.getReadiness)
+    assert.deepEqual(reply.body, { status: 'ready', degraded: ['store'] })
+    const line = hive.logged.find((each) => each.includes('"dependency_failed"'))
+    assert.match(line ?? '', /"name":"store"/)
+    assert.match(line ?? '', /"reason":"/)
+  })
+
+  test('whose database is of a newer version works on, and says so; its log says which', async () => {
+    await using hive = await open({ clock: { now: Date.now } })
+    const row = sql`insert into migrations (version, name, checksum, applied_at)
+      select max(version) + 1, '9999_later', 'sum', 0 from migrations`
+    await row.execute(hive.ctx.db.kysely)
+    assert.deepEqual((await hive.call(service.getReadiness)).body, { status: 'ready', degraded: ['schema'] })
+    assert.ok(
+      hive.logged.some((line) => line.includes('9999_later is newer') || line.includes('9999_later: it is newer')),
+    )
+  })
+
+  test('asks what is slow to answer once in ten seconds, however often strangers ask', async () => {
+    const clock = { at: Date.now(), now: () => clock.at }
+    await using hive = await open({ clock })
+    await hive.call(service.getReadiness)
+    // Broken now: who asks again within ten seconds hears what was found then.
+    await breakStore(hive)
+    for (let i = 0; i < 20; i++) assert.deepEqual((await hive.call(service.getReadiness)).body, { status: 'ready' })
+    clock.at += 10_000
+    assert.deepEqual((await hive.call(service.getReadiness)).body, { status: 'ready', degraded: ['store'] })
+  })
+
+  test('whose clock is half a minute off the database says so', async () => {
+    await using hive = await open({ clock: { now: () => Date.now() + 40_000 } })
+    const degraded = hive.ctx.db.dialect === 'postgres' ? { degraded: ['clock'] } : {}
+    assert.deepEqual((await hive.call(service.getReadiness)).body, { status: 'ready', ...degraded })
   })
 
   test('without its database lets nobody in', async () => {
@@ -35,7 +81,7 @@ describeHive('the service', (open) => {
       if (access === 'public' || access === 'worker') continue
       const url = path.replace(/:\w+/g, '01890000-0000-7000-8000-000000000000')
       const reply = await hive.inject({ method, url, headers: { authorization: `Bearer ${ada.token}` } })
-      assert.ok(reply.statusCode >= 400, `${name} answered ${reply.statusCode}`)
+      assert.ok(reply.statusCode >= 400 && reply.statusCode !== 500, `${name} answered ${reply.statusCode}`)
       assert.doesNotMatch(reply.body, /database|sqlite|postgres|closed/i, name)
     }
   })

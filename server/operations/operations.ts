@@ -1,27 +1,21 @@
 import type { Context } from '../platform/context.ts'
 import { AppError } from '../platform/errors.ts'
+import type { Windows } from '../platform/limits/windows.ts'
+import { readTroubles } from './dependencies.ts'
 
-const patienceMs = 2000
+export { createMetricsPage } from './metrics.ts'
+export { listenForMetrics, type MetricsListener } from './metrics-listener.ts'
+export { taskEnded, taskStarts } from './tasks.ts'
 
-/** Answers when every dependency does; otherwise refuses with `not_ready` and the name of each that fails (requirement M2). */
-export async function requireReady(ctx: Context): Promise<{ status: 'ready' }> {
-  const reason = await failureOf(ctx.db.ping())
-  if (reason === undefined) return { status: 'ready' }
-  ctx.log.warn({ event: 'not_ready', name: 'database', reason })
-  throw new AppError('not_ready', {}, { detail: 'The database does not answer', headers: { 'retry-after': '5' } })
-}
-
-async function failureOf(check: Promise<void>): Promise<string | undefined> {
-  let timer: NodeJS.Timeout | undefined
-  const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new Error('no answer in time')), patienceMs)
-  })
-  try {
-    await Promise.race([check, late])
-    return undefined
-  } catch (error) {
-    return error instanceof Error ? error.message : 'unknown'
-  } finally {
-    clearTimeout(timer)
-  }
+/**
+ * Answers while the server can do its work, with the names of what it does without; refuses with `not_ready` when it cannot (requirement M2). Reasons, which may name
+ * what strangers need not know, are in the log alone.
+ */
+export async function requireReady(ctx: Context, windows: Windows): Promise<{ status: 'ready'; degraded?: string[] }> {
+  const troubles = await readTroubles(ctx)
+  if (troubles.has('database'))
+    throw new AppError('not_ready', {}, { detail: 'The database does not answer', headers: { 'retry-after': '5' } })
+  // Without Redis each replica counts its part of the limits by itself: worth knowing, no reason to send the requests elsewhere.
+  const degraded = [...(windows.state === 'degraded' ? ['redis'] : []), ...troubles.keys()]
+  return degraded.length === 0 ? { status: 'ready' } : { status: 'ready', degraded }
 }

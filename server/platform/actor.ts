@@ -20,6 +20,18 @@ export interface Identity {
   readonly workerKey?: string
   /** An API key's own limit; nothing else has one. */
   readonly hourly?: HourlyLimit
+  /** What the plan of the person allows each request; without one, what everybody may. */
+  readonly plan?: RequestPlan
+}
+
+/** The part of a plan that bounds requests (requirements I1, I4, I5). Sizes in bytes. */
+export interface RequestPlan {
+  readonly rateMultiplier: number
+  readonly bodyBytes: number
+  readonly headerBytes: number
+  readonly stringLength: number
+  readonly arrayItems: number
+  readonly pageItems: number
 }
 
 /** Requests in any 60 minutes, counted together by all credentials that name the same `group`: a key and those that rotation made of it. */
@@ -32,6 +44,8 @@ export interface HourlyLimit {
 export interface Actor extends Identity {
   readonly requestId: string | null
   readonly ip: string | null
+  /** The caller's own trace (W3C Trace Context), where it sent one. */
+  readonly traceParent?: string | undefined
 }
 
 export const nobody: Identity = {

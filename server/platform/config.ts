@@ -1,8 +1,12 @@
-import { isIP, isIPv4 } from 'node:net'
 import { resolve } from 'node:path'
+import { type AuditSettings, auditNames, auditSecretNames, readAudit } from './config-audit.ts'
+import { type EgressSettings, readEgress } from './config-egress.ts'
+import { type ObservabilitySettings, observabilityNames, readObservability } from './config-observability.ts'
 import { type Environment, type Reader, reader, readPasswordCost } from './config-reader.ts'
+import { isLoopback, judge } from './config-rules.ts'
 import { readStore, type StoreSettings } from './config-store.ts'
-import { findSecretWeakness } from './crypto/secret-strength.ts'
+
+export { isLoopback } from './config-rules.ts'
 
 export type Profile = 'local' | 'staging' | 'production'
 
@@ -23,6 +27,11 @@ export interface Config {
   readonly publicUrl: string
   readonly dataDir: string
   readonly databaseUrl: string
+  /** The role that owns the schema, where the server runs as one that may not change it (`hivesync admin database-role`). */
+  readonly migrationUrl: string | null
+  /** The role that prunes the audit log; the server itself never uses it. */
+  readonly maintenanceUrl: string | null
+  readonly audit: AuditSettings
   /** Where bundles and artifacts lie. */
   readonly store: StoreSettings
   /** Newest first; empty in the local profile, where the first start makes one. */
@@ -45,8 +54,17 @@ export interface Config {
   readonly mailFrom: string
   readonly oidc: OidcSettings | null
   readonly rateScale: number
+  /** Origins whose pages may call this server from a browser. */
+  readonly corsOrigins: readonly string[]
+  /** Where replicas count requests together; null on one node. Holds a password. */
+  readonly redisUrl: string | null
+  /** How many replicas share the limits; asked only while Redis is away. */
+  readonly replicas: number
   readonly accessTokenSeconds: number
   readonly trustedProxies: readonly string[]
+  /** Where webhooks may go beside the public internet. */
+  readonly egress: EgressSettings
+  readonly observability: ObservabilitySettings
   readonly embeddedWorker: boolean
   readonly localRepos: readonly string[]
 }
@@ -61,18 +79,19 @@ export class ConfigError extends Error {
   }
 }
 
-/** Words of the texts that examples and guides put where a token belongs. */
-const placeholder = /change|replace|placeholder|example|password|default|insecure|your[-_]/i
-
-const secretNames = [
+/** Settings that are secrets; each may also stand in a file that NAME_FILE names. */
+export const secretNames = [
   'HIVESYNC_SECRET',
   'HIVESYNC_SETUP_TOKEN',
   'HIVESYNC_DATABASE_URL',
+  'HIVESYNC_REDIS_URL',
   'HIVESYNC_SMTP_URL',
   'HIVESYNC_OIDC_CLIENT_SECRET',
   'PHAROS_ADMIN_TOKEN',
+  ...auditSecretNames,
 ] as const
-const plainNames = [
+/** Every other setting of the server. */
+export const plainNames = [
   'HIVESYNC_PROFILE',
   'HIVESYNC_HOST',
   'HIVESYNC_PORT',
@@ -82,8 +101,12 @@ const plainNames = [
   'HIVESYNC_STORE_ENCRYPT',
   'HIVESYNC_REGISTRATION',
   'HIVESYNC_RATE_SCALE',
+  'HIVESYNC_REPLICAS',
+  'HIVESYNC_CORS_ORIGINS',
   'HIVESYNC_ACCESS_TOKEN_MINUTES',
   'HIVESYNC_TRUSTED_PROXIES',
+  'HIVESYNC_EGRESS_ALLOW',
+  'HIVESYNC_DNS_SERVERS',
   'HIVESYNC_EMBEDDED_WORKER',
   'HIVESYNC_LOCAL_REPOS',
   'HIVESYNC_EMAIL_VERIFICATION',
@@ -94,6 +117,8 @@ const plainNames = [
   'HIVESYNC_OIDC_ISSUER',
   'HIVESYNC_OIDC_CLIENT_ID',
   'HIVESYNC_OIDC_NAME',
+  ...auditNames,
+  ...observabilityNames,
 ] as const
 /** Names that other parts read: the worker, the command line, the tests. */
 const foreignPrefixes = ['HIVESYNC_WORKER_', 'HIVESYNC_CLI_', 'HIVESYNC_TEST_']
@@ -103,6 +128,11 @@ const known: ReadonlySet<string> = new Set([
   ...secretNames.map((name) => `${name}_FILE`),
   ...plainNames,
 ])
+
+/** The environment of this process: whoever shows it shows no secret. */
+export function readEnvironment(): Environment {
+  return process.env
+}
 
 /** The configuration of this process, from its environment. */
 export function readConfig(): Config {
@@ -131,6 +161,9 @@ export function parseConfig(env: Environment): Config {
     publicUrl: read.origin('HIVESYNC_PUBLIC_URL', `http://${host.includes(':') ? `[${host}]` : host}:${port}`),
     dataDir,
     databaseUrl: read.secret('HIVESYNC_DATABASE_URL') ?? `sqlite:${resolve(dataDir, 'hivesync.db')}`,
+    migrationUrl: read.secret('HIVESYNC_DATABASE_MIGRATION_URL'),
+    maintenanceUrl: read.secret('HIVESYNC_DATABASE_MAINTENANCE_URL'),
+    audit: readAudit(read, problems),
     store: readStore(read, dataDir, problems),
     secrets: Object.freeze(
       read
@@ -143,8 +176,13 @@ export function parseConfig(env: Environment): Config {
     registration: read.oneOf('HIVESYNC_REGISTRATION', ['open', 'invite', 'closed'], 'closed'),
     ...readIdentity(read, problems),
     rateScale: read.integer('HIVESYNC_RATE_SCALE', 1, 1_000_000, 1),
+    corsOrigins: Object.freeze(read.list('HIVESYNC_CORS_ORIGINS')),
+    redisUrl: read.secret('HIVESYNC_REDIS_URL'),
+    replicas: read.integer('HIVESYNC_REPLICAS', 1, 1000, 1),
     accessTokenSeconds: 60 * read.integer('HIVESYNC_ACCESS_TOKEN_MINUTES', 1, 60, 15),
     trustedProxies: Object.freeze(read.list('HIVESYNC_TRUSTED_PROXIES')),
+    egress: readEgress(read, problems),
+    observability: readObservability(read, problems),
     embeddedWorker: read.oneOf('HIVESYNC_EMBEDDED_WORKER', ['0', '1'], '1') === '1',
     localRepos: Object.freeze(read.list('HIVESYNC_LOCAL_REPOS')),
   }
@@ -206,86 +244,4 @@ function readOidc(read: Reader, problems: string[]): OidcSettings | null {
   if (url === null || (url.protocol !== 'https:' && !(url.protocol === 'http:' && isLoopback(url.hostname))))
     problems.push('HIVESYNC_OIDC_ISSUER must be an https:// address')
   return { issuer, clientId, clientSecret, name: read.text('HIVESYNC_OIDC_NAME') ?? url?.hostname ?? 'OpenID' }
-}
-
-function judge(config: Config, problems: string[]): void {
-  judgeSecrets(config, problems)
-  judgeAddresses(config, problems)
-  judgeDatabase(config, problems)
-  for (const folder of config.localRepos) {
-    if (!folder.startsWith('/')) problems.push('HIVESYNC_LOCAL_REPOS must list absolute folders, separated by commas')
-  }
-  if (config.profile === 'local') return
-  if (config.rateScale !== 1)
-    problems.push(`HIVESYNC_RATE_SCALE must be 1 in ${config.profile}: it switches the rate limits off`)
-}
-
-function judgeSecrets(config: Config, problems: string[]): void {
-  if (config.secrets.length === 0 && config.profile !== 'local') {
-    problems.push(
-      `HIVESYNC_SECRET is missing: set it to the output of \`openssl rand -base64 32 | tr '+/' '-_' | tr -d '='\`, or name a file in HIVESYNC_SECRET_FILE`,
-    )
-  }
-  config.secrets.forEach((secret, index) => {
-    const weakness = findSecretWeakness(secret)
-    if (weakness !== undefined)
-      problems.push(`HIVESYNC_SECRET${config.secrets.length > 1 ? ` (number ${index + 1})` : ''}: ${weakness}`)
-  })
-  if (new Set(config.secrets).size !== config.secrets.length)
-    problems.push('HIVESYNC_SECRET lists the same secret twice')
-  for (const [name, value] of [
-    ['PHAROS_ADMIN_TOKEN', config.pharosToken],
-    ['HIVESYNC_SETUP_TOKEN', config.setupToken],
-  ] as const) {
-    if (value === null) continue
-    if (value.length < 32) problems.push(`${name} must have at least 32 characters`)
-    if (new Set(value).size < 10 || placeholder.test(value))
-      problems.push(`${name} is too easy to guess: use a random text`)
-    if (config.secrets.includes(value)) problems.push(`${name} must not be the same as HIVESYNC_SECRET`)
-  }
-}
-
-/** Whether a host, without brackets, is this machine and no other. */
-export function isLoopback(host: string): boolean {
-  // Only an address: 127.example.net may lead anywhere.
-  return host === 'localhost' || host === '::1' || (isIPv4(host) && host.startsWith('127.'))
-}
-
-function judgeDatabase({ databaseUrl, profile }: Config, problems: string[]): void {
-  if (databaseUrl.startsWith('sqlite:')) return
-  const url = /^postgres(ql)?:\/\//.test(databaseUrl) ? URL.parse(databaseUrl) : null
-  if (url === null) {
-    problems.push('HIVESYNC_DATABASE_URL must be sqlite:PATH or postgres://USER:PASSWORD@HOST/NAME')
-    return
-  }
-  if (profile === 'local') return
-  // As pg reads it: a host in the query wins, and a path is a socket of this machine.
-  const named = url.searchParams.getAll('host')
-  const hosts = named.length > 0 ? named : [url.hostname.replace(/^\[|\]$/g, '')]
-  if (hosts.every((host) => isLoopback(host) || /^(\/|%2f)/i.test(host))) return
-  // Any weaker mode gives the password and everybody's data to whoever stands between (ASVS 12.3.1).
-  const modes = url.searchParams.getAll('sslmode')
-  if (modes.length === 0 || modes.some((mode) => mode !== 'verify-full'))
-    problems.push(`HIVESYNC_DATABASE_URL must say sslmode=verify-full in ${profile}: its host is another machine`)
-}
-
-function judgeAddresses(config: Config, problems: string[]): void {
-  // The local profile speaks HTTP and trusts its machine; on an open address that would be a production server without its locks.
-  if (config.profile === 'local' && !isLoopback(config.host))
-    problems.push(
-      'HIVESYNC_HOST must be a loopback address in the local profile: set HIVESYNC_PROFILE=production to serve a network',
-    )
-  if (config.profile !== 'local' && !config.publicUrl.startsWith('https://'))
-    problems.push(`HIVESYNC_PUBLIC_URL must begin with https:// in ${config.profile}`)
-  for (const cidr of config.trustedProxies) {
-    const [address = '', bits, more] = cidr.split('/')
-    const most = isIP(address) === 6 ? 128 : 32
-    if (
-      isIP(address) === 0 ||
-      more !== undefined ||
-      (bits !== undefined && !(/^\d{1,3}$/.test(bits) && Number(bits) >= 1 && Number(bits) <= most))
-    ) {
-      problems.push('HIVESYNC_TRUSTED_PROXIES must list addresses or CIDR ranges, separated by commas')
-    }
-  }
 }

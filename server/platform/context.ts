@@ -5,6 +5,8 @@ import type { Keyring } from './crypto/keyring.ts'
 import type { Database } from './db/db.ts'
 import type { Logger } from './logger.ts'
 import type { MailTransport } from './mail/transport.ts'
+import type { Metrics } from './metrics.ts'
+import type { Net } from './net/net.ts'
 import type { Random } from './random.ts'
 import type { Store } from './store/store.ts'
 
@@ -15,10 +17,13 @@ export interface Context {
   readonly clock: Clock
   readonly random: Random
   readonly log: Logger
+  readonly metrics: Metrics
   readonly keyring: Keyring
   readonly bus: Bus
   /** Contents too large for the database: bundles and artifacts. */
   readonly store: Store
   /** Where the mail queue empties into; verbs queue with `sendMail`. */
   readonly mail: MailTransport
+  /** The way out for requests whose address somebody chose. */
+  readonly net: Net
 }

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import fc from 'fast-check'
-import { createLogger, type LogFields, pickLogFields } from './logger.ts'
+import { createLogger, type LogFields, pickLogFields, withoutRoutine } from './logger.ts'
 
 function lines(work: (log: ReturnType<typeof createLogger>) => void): Record<string, unknown>[] {
   const written: string[] = []
@@ -90,4 +90,25 @@ describe('a fault', () => {
     )
     assert.match(String(line?.errorMessage), /job 01890000-0000-7000-8000-000000000000 failed/)
   })
+})
+
+test('on a terminal requests that went well are left out, and nothing else is', () => {
+  const written = lines((log) => {
+    const quiet = withoutRoutine(log)
+    quiet.info({ event: 'request', status: 200 })
+    quiet.info({ event: 'request', status: 304 })
+    quiet.info({ event: 'request', status: 401 })
+    quiet.info({ event: 'stopping' })
+    quiet.warn({ event: 'request', status: 200 })
+    quiet.error({ event: 'request', status: 200 })
+  })
+  assert.deepEqual(
+    written.map(({ level, event, status }) => [level, event, status]),
+    [
+      ['info', 'request', 401],
+      ['info', 'stopping', undefined],
+      ['warn', 'request', 200],
+      ['error', 'request', 200],
+    ],
+  )
 })

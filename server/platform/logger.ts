@@ -70,13 +70,25 @@ function redact(text: string): string {
   return secretsInText.reduce((result, [pattern, mask]) => result.replace(pattern, mask), text.slice(0, maxTextLength))
 }
 
-function describe(cause: unknown): LogFields {
+/** What is logged of something thrown: its name, and message and stack without what looks like a credential or an address. */
+export function describeCause(cause: unknown): LogFields {
   if (cause === undefined) return {}
   if (!(cause instanceof Error)) return { errorMessage: typeof cause }
   return {
     errorName: cause.name,
     errorMessage: redact(cause.message),
     stack: cause.stack === undefined ? null : redact(cause.stack),
+  }
+}
+
+/** The same log without the requests that went well: on the terminal of whoever typed `npm start` they would bury everything else. */
+export function withoutRoutine(log: Logger): Logger {
+  return {
+    ...log,
+    info(fields) {
+      const isRoutine = fields.event === 'request' && typeof fields.status === 'number' && fields.status < 400
+      if (!isRoutine) log.info(fields)
+    },
   }
 }
 
@@ -111,7 +123,7 @@ export function createLogger(destination: LogDestination, level: 'info' | 'silen
   return {
     info: (fields) => log.info(pickLogFields(fields)),
     warn: (fields) => log.warn(pickLogFields(fields)),
-    error: (fields, cause) => log.error(pickLogFields({ ...fields, ...describe(cause) })),
+    error: (fields, cause) => log.error(pickLogFields({ ...fields, ...describeCause(cause) })),
     flush: () => destination.flushSync?.(),
   }
 }

@@ -5,9 +5,11 @@ import type { Config } from './config.ts'
 import type { Context } from './context.ts'
 import { openKeyring } from './crypto/keyring.ts'
 import { openDatabase } from './db/db.ts'
-import { migrate } from './db/migrate.ts'
 import { readLocalSecret } from './local-secret.ts'
 import { createMailTransport } from './mail/transport.ts'
+import { createMetrics } from './metrics.ts'
+import { bringUpToDate } from './migrate-database.ts'
+import { createNet } from './net/net.ts'
 import { createRandom } from './random.ts'
 import { openStore } from './store/open-store.ts'
 
@@ -23,8 +25,20 @@ export async function openContext(config: Config, log: Context['log']): Promise<
     random: random.fraction,
     log: { warn: ({ code, message }) => log.warn({ event: 'database_fault', code, reason: message }) },
   })
-  await migrate(db, { now: clock.now })
+  await bringUpToDate(config, db, clock.now)
   const keyring = openKeyring(secrets)
   const store = openStore(config.store, { clock, random, keyring })
-  return { config, db, clock, random, log, keyring, bus: createBus(), store, mail }
+  return {
+    config,
+    db,
+    clock,
+    random,
+    log,
+    keyring,
+    bus: createBus(),
+    metrics: createMetrics(),
+    store,
+    mail,
+    net: createNet(config.egress, clock.now),
+  }
 }

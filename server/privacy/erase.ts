@@ -1,5 +1,5 @@
 import { requireAnotherAdmin } from '../admin/admin.ts'
-import { recordAudit } from '../audit/audit.ts'
+import { eraseAuditSubject, recordAudit } from '../audit/audit.ts'
 import type { Actor } from '../platform/actor.ts'
 import type { Context } from '../platform/context.ts'
 import type { Db } from '../platform/db/db.ts'
@@ -14,7 +14,7 @@ import { blankUser, deleteTeamWithAll, holdWork, listIndexes, listOwnedTeams, lo
 /**
  * Erases an account (requirement K5): everything that names the person or opens the account, the personal team and teams that nobody else
  * is in, with their projects and jobs, in one transaction. Running work ends with it: its leases are gone, and its worker is told so at
- * its next heartbeat. Search indexes and stored contents go at once after it. The audit keeps ids, which name nobody any more. A team with other members must have another owner first.
+ * its next heartbeat. Search indexes and stored contents go at once after it. The audit keeps ids, which name nobody any more; what it holds sealed of the person nobody can open. A team with other members must have another owner first.
  * What a worker has cached of a repository goes with that worker's own retention.
  */
 export async function eraseAccount(ctx: Context, actor: Actor, userId: string): Promise<void> {
@@ -45,6 +45,7 @@ export async function eraseAccount(ctx: Context, actor: Actor, userId: string): 
         actor.userId === userId ? 'You asked for it yourself.' : 'An administrator of the server did it.',
       ]),
     })
+    await eraseAuditSubject(tx, userId)
     return { indexes, objects }
   })
   for (const { projectId, token } of indexes) await drop(ctx, projectId, token)

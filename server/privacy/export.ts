@@ -1,5 +1,5 @@
 import { Readable } from 'node:stream'
-import { recordAudit } from '../audit/audit.ts'
+import { listOwnEvents, recordAudit } from '../audit/audit.ts'
 import type { Actor } from '../platform/actor.ts'
 import { requireSession } from '../platform/actor.ts'
 import type { Context } from '../platform/context.ts'
@@ -14,7 +14,7 @@ interface Part {
   name: string
   /** Rows in a page; a page that has fewer is the last. */
   pageSize?: number
-  read(db: Db, userId: string, after: string): Promise<{ id: string }[]>
+  read(db: Db, userId: string, after: string, ctx: Context): Promise<{ id: string }[]>
 }
 
 /**
@@ -26,10 +26,10 @@ export async function exportMyData(ctx: Context, actor: Actor, prove: () => Prom
   const { userId } = requireSession(actor)
   const target = { kind: 'user', id: userId }
   await ctx.db.transaction((tx) => recordAudit(ctx, tx, actor, { action: 'user.exported', target }))
-  return Readable.from(write(ctx.db.kysely, userId, prove), { objectMode: false, highWaterMark: 64 * 1024 })
+  return Readable.from(write(ctx, userId, prove), { objectMode: false, highWaterMark: 64 * 1024 })
 }
 
-async function* write(db: Db, userId: string, prove: () => Promise<void>): AsyncGenerator<string> {
+async function* write(ctx: Context, userId: string, prove: () => Promise<void>): AsyncGenerator<string> {
   let separator = '{\n'
   for (const part of parts) {
     yield `${separator}${JSON.stringify(part.name)}: [`
@@ -37,7 +37,7 @@ async function* write(db: Db, userId: string, prove: () => Promise<void>): Async
     let comma = '\n'
     for (let after = ''; ; ) {
       await prove()
-      const rows = await part.read(db, userId, after)
+      const rows = await part.read(ctx.db.kysely, userId, after, ctx)
       for (const row of rows) {
         yield `${comma}${JSON.stringify(row)}`
         comma = ',\n'
@@ -156,23 +156,21 @@ const parts: readonly Part[] = [
     pageSize: jobsPageSize,
   },
   {
-    name: 'auditEvents',
+    name: 'webhooks',
+    // Without the address, which may hold a secret of the team.
     read: (db, userId, after) =>
       db
-        .selectFrom('auditEvents')
-        .select(['id', 'at', 'action', 'outcome', 'targetKind', 'targetId', 'details'])
-        // Where an admin was who did something to the account is the admin's own.
-        .select((eb) => eb.case().when('actorId', '=', userId).then(eb.ref('ip')).else(null).end().as('ip'))
-        .where((eb) =>
-          eb.or([
-            eb.and([eb('actorKind', '=', 'user'), eb('actorId', '=', userId)]),
-            eb.and([eb('targetKind', '=', 'user'), eb('targetId', '=', userId)]),
-          ]),
-        )
+        .selectFrom('webhooks')
+        .select(['id', 'teamId', 'description', 'createdAt'])
+        .where('createdBy', '=', userId)
         .where('id', '>', after)
         .orderBy('id')
         .limit(pageSize)
         .execute(),
+  },
+  {
+    name: 'auditEvents',
+    read: (db, userId, after, ctx) => listOwnEvents(ctx, db, userId, after, pageSize),
   },
 ]
 

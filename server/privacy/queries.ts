@@ -59,6 +59,12 @@ export function listIndexes(tx: Db, teamId: string): Promise<{ projectId: string
 export async function deleteTeamWithAll(tx: Db, teamId: string): Promise<void> {
   const projects = tx.selectFrom('projects').select('id').where('teamId', '=', teamId)
   const jobs = tx.selectFrom('jobs').select('id').where('projectId', 'in', projects)
+  const webhooks = tx.selectFrom('webhooks').select('id').where('teamId', '=', teamId)
+  const deliveries = tx.selectFrom('webhookDeliveries').select('id').where('webhookId', 'in', webhooks)
+  await tx.deleteFrom('webhookAttempts').where('deliveryId', 'in', deliveries).execute()
+  await tx.deleteFrom('webhookDeliveries').where('webhookId', 'in', webhooks).execute()
+  await tx.deleteFrom('webhookKeys').where('webhookId', 'in', webhooks).execute()
+  await tx.deleteFrom('webhooks').where('teamId', '=', teamId).execute()
   await tx.deleteFrom('artifacts').where('teamId', '=', teamId).execute()
   await tx.deleteFrom('bundles').where('teamId', '=', teamId).execute()
   for (const table of ['jobLogs', 'jobEvents', 'jobLeases', 'jobQueue', 'jobAttempts'] as const) {

@@ -133,6 +133,7 @@ describeHive('project members', (open) => {
       .selectFrom('auditEvents')
       .select(['action', 'targetId'])
       .where('projectId', '=', projectId)
+      .where('action', '<>', 'project.accessed')
       .orderBy('id')
       .execute()
     assert.deepEqual(

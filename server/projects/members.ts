@@ -1,6 +1,6 @@
 import type { ProjectRole } from '@hivesync/contracts/access.ts'
 import type { ProjectMember } from '@hivesync/contracts/projects.ts'
-import { recordAudit } from '../audit/audit.ts'
+import { enqueueEvent, recordAudit } from '../audit/audit.ts'
 import type { Actor } from '../platform/actor.ts'
 import { isoTime } from '../platform/clock.ts'
 import type { Context } from '../platform/context.ts'
@@ -46,7 +46,7 @@ export async function addProjectMember(
     if ((await findMember(tx, projectId, user.id)) !== undefined) throw new AppError('member_exists')
     const createdAt = ctx.clock.now()
     await insertMember(tx, { projectId, userId: user.id, role: body.role, createdAt })
-    await auditMember(ctx, tx, actor, project, 'project.member_added', user.id, body.role)
+    await auditMember(ctx, tx, actor, project, 'added', user.id, body.role)
     return { userId: user.id, username: user.username, role: body.role, createdAt: isoTime(createdAt) }
   })
 }
@@ -65,7 +65,7 @@ export async function changeProjectMember(
     const member = await requireMember(tx, projectId, userId)
     if (role !== 'owner') await requireAnotherOwner(tx, projectId, userId)
     await setMemberRole(tx, projectId, userId, role)
-    await auditMember(ctx, tx, actor, project, 'project.member_changed', userId, role)
+    await auditMember(ctx, tx, actor, project, 'changed', userId, role)
     await revoke({ users: [userId] })
     return toMember({ ...member, role })
   })
@@ -89,7 +89,7 @@ export async function removeProjectMember(
     await requireMember(tx, projectId, userId)
     await requireAnotherOwner(tx, projectId, userId)
     await deleteMember(tx, projectId, userId)
-    await auditMember(ctx, tx, actor, project, 'project.member_removed', userId, null)
+    await auditMember(ctx, tx, actor, project, 'removed', userId, null)
     await revoke({ users: [userId] })
   })
 }
@@ -110,22 +110,25 @@ async function requireAnotherOwner(tx: Db, projectId: string, userId: string): P
   if (owners.length === 1 && owners[0] === userId) throw new AppError('last_owner')
 }
 
-function auditMember(
+async function auditMember(
   ctx: Context,
   tx: Db,
   actor: Actor,
   project: { id: string; teamId: string },
-  action: string,
+  change: 'added' | 'changed' | 'removed',
   userId: string,
   role: string | null,
 ): Promise<void> {
-  return recordAudit(ctx, tx, actor, {
-    action,
-    target: { kind: 'user', id: userId },
-    teamId: project.teamId,
-    projectId: project.id,
+  const { id: projectId, teamId } = project
+  const target = { kind: 'user', id: userId }
+  await recordAudit(ctx, tx, actor, {
+    action: `project.member_${change}`,
+    target,
+    teamId,
+    projectId,
     details: { role },
   })
+  await enqueueEvent(ctx, tx, { topic: `member.${change}`, teamId, payload: { userId, projectId, role } })
 }
 
 function toMember(row: MemberRow): ProjectMember {

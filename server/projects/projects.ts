@@ -1,7 +1,7 @@
 import type { ProjectPermission, ProjectRole } from '@hivesync/contracts/access.ts'
 import type { Project } from '@hivesync/contracts/projects.ts'
 import { lockAccount } from '../accounts/accounts.ts'
-import { recordAudit } from '../audit/audit.ts'
+import { enqueueEvent, recordAudit } from '../audit/audit.ts'
 import type { Actor } from '../platform/actor.ts'
 import { isoTime } from '../platform/clock.ts'
 import type { Context } from '../platform/context.ts'
@@ -94,6 +94,7 @@ export async function createProject(
       teamId: team.id,
       projectId: project.id,
     })
+    await enqueueEvent(ctx, tx, { topic: 'project.created', teamId: team.id, payload: { projectId: project.id } })
     return toProject({ ...project, memberRole: 'owner', teamRole: null }, actor)
   })
 }
@@ -135,6 +136,7 @@ export async function updateProject(
       projectId,
       details: { renamed: name !== undefined, archived: archived ?? project.archivedAt !== null },
     })
+    await enqueueEvent(ctx, tx, { topic: 'project.updated', teamId: project.teamId, payload: { projectId } })
     return readProject(tx, actor, projectId)
   })
 }

@@ -2,6 +2,7 @@ import { type RawBuilder, sql } from 'kysely'
 import { workerAwayMs } from '../jobs/jobs.ts'
 import type { Db } from '../platform/db/db.ts'
 import { joinedLines } from '../platform/db/dialect.ts'
+import { run, statement } from '../platform/db/statement.ts'
 
 /** Teams looked at: more that wait at once do not change whether machines are needed. */
 const maxTeams = 1000
@@ -42,10 +43,14 @@ export async function listHeads(db: Db, pool: string, now: number): Promise<Head
   )
 }
 
+/** Team by team in job_queue_order: by the pool alone, a million jobs that wait in another would be read. In a cross join SQLite keeps that order. */
 export async function countQueued(db: Db, pool: string, now: number): Promise<number> {
   const waiting = db
-    .selectFrom('jobQueue')
+    .selectFrom('teamShares')
+    .crossJoin('jobQueue')
     .select('jobId')
+    .whereRef('jobQueue.teamId', '=', 'teamShares.teamId')
+    .where('teamShares.waiting', '>', 0)
     .where('pool', '=', pool)
     .where('runAt', '<=', now)
     .where('expiresAt', '>', now)
@@ -111,13 +116,17 @@ export async function listPoolWorkers(db: Db, pool: string, now: number) {
 }
 export type PoolWorker = Awaited<ReturnType<typeof listPoolWorkers>>[number]
 
-/** Pools that anybody uses: workers belong to them or jobs wait in them. */
+/** Pools that anybody uses: workers belong to them or jobs wait in them, each found by steps from one to the next in job_queue_order. */
 export async function listPools(db: Db): Promise<string[]> {
-  const rows = await db
-    .selectFrom('workers')
-    .select('pool')
-    .where('revokedAt', 'is', null)
-    .union(db.selectFrom('jobQueue').select('pool'))
-    .execute()
-  return rows.map(({ pool }) => pool).sort()
+  const found = await run<{ pool: string }>(
+    db,
+    statement`with recursive waiting (team_id, pool) as (
+        select team_id, (select min(pool) from job_queue where job_queue.team_id = team_shares.team_id)
+        from team_shares where waiting > 0
+        union all
+        select team_id, (select min(pool) from job_queue where job_queue.team_id = waiting.team_id and job_queue.pool > waiting.pool)
+        from waiting where pool is not null
+      ) select pool from workers where revoked_at is null union select pool from waiting where pool is not null`,
+  )
+  return found.map(({ pool }) => pool).sort()
 }

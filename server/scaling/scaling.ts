@@ -1,5 +1,6 @@
 import type { QueueLoad } from '@hivesync/contracts/scaling.ts'
 import type { Context } from '../platform/context.ts'
+import { gaugeGroup } from '../platform/gauges.ts'
 import {
   desiredSlots,
   estimateLoad,
@@ -9,6 +10,7 @@ import {
   scalingSettings,
   weightedMean,
 } from './decision.ts'
+import { poolFigures } from './pool-figures.ts'
 import {
   countQueued,
   type Head,
@@ -82,6 +84,18 @@ export async function readLoad(ctx: Context, pool: string): Promise<QueueLoad> {
 export async function readLoads(ctx: Context): Promise<QueueLoad[]> {
   return Promise.all((await listPools(ctx.db.kysely)).map((pool) => readLoad(ctx, pool)))
 }
+
+/** The load of every pool in use. The only label is the pool, which operators name; one that is gone has no figures any more. */
+export const poolGauges = gaugeGroup({
+  name: 'pools',
+  families: Object.fromEntries(Object.entries(poolFigures).map(([name, [help]]) => [name, help])),
+  async read(ctx) {
+    const loads = await readLoads(ctx)
+    return Object.entries(poolFigures).flatMap(([name, [, read]]) =>
+      loads.map((load) => ({ name, labels: { pool: load.pool }, value: read(load) })),
+    )
+  },
+})
 
 type Figures = Awaited<ReturnType<typeof measure>>
 

@@ -8,6 +8,8 @@ import { generateSecret } from '../platform/crypto/secret-strength.ts'
 import { openDatabase } from '../platform/db/db.ts'
 import { createLogger } from '../platform/logger.ts'
 import { createMailTransport } from '../platform/mail/transport.ts'
+import { createMetrics } from '../platform/metrics.ts'
+import { createNet } from '../platform/net/net.ts'
 import { createRandom } from '../platform/random.ts'
 import { openStore } from '../platform/store/open-store.ts'
 import { receiveFiles } from './search.ts'
@@ -26,8 +28,10 @@ export async function openContext(databaseUrl: string, dataDir: string): Promise
     log: createLogger({ write: (line) => void process.stderr.write(line) }),
     keyring,
     bus: createBus(),
+    metrics: createMetrics(),
     store: openStore(config.store, { clock: systemClock, random, keyring }),
     mail: createMailTransport(config),
+    net: createNet(config.egress, systemClock.now),
   }
 }
 

@@ -5,6 +5,7 @@ import { sha256Base64url } from '../platform/crypto/hash.ts'
 import { type AccessTokenClaims, TokenRefused, verifyAccessToken } from '../platform/crypto/token-signer.ts'
 import { AppError } from '../platform/errors.ts'
 import { createLiveRows, rememberIfAbsent } from '../platform/live-rows.ts'
+import { toPlan } from '../tiers/tiers.ts'
 import { findLiveSession, setSessionsSeen } from './queries.ts'
 import { countWithdrawals, getAccessTokenKeys } from './signing-keys.ts'
 import { tokenAudience } from './tokens.ts'
@@ -38,6 +39,7 @@ async function loadSession(ctx: Context, sessionId: string) {
     projectId: null,
     isAdmin: row.adminSince !== null,
     permissions: everyPermission,
+    ...toPlan(row),
   }
   return { ...row, identity, mark: { id: row.id, usedAt: row.lastSeenAt } }
 }

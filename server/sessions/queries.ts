@@ -3,6 +3,7 @@ import type { Db } from '../platform/db/db.ts'
 import { forUpdate } from '../platform/db/dialect.ts'
 import type { Schema } from '../platform/db/schema.ts'
 import type { PageRequest } from '../platform/page.ts'
+import { bestTierOfUser, planColumns } from '../tiers/tiers.ts'
 
 const sessionColumns = [
   'sessions.id',
@@ -32,6 +33,8 @@ export function findLiveSession(db: Db, sessionId: string) {
     .innerJoin('users', 'users.id', 'sessions.userId')
     .select(['sessions.id', 'sessions.userId', 'sessions.revokedAt', 'sessions.expiresAt', 'sessions.idleExpiresAt'])
     .select(['sessions.lastSeenAt', 'users.adminSince', 'users.deactivatedAt', 'users.tokenVersion'])
+    .leftJoin('tiers', (join) => join.on('tiers.name', '=', bestTierOfUser))
+    .select(planColumns)
     .where('sessions.id', '=', sessionId)
     .executeTakeFirst()
 }

@@ -1,22 +1,17 @@
-import { isTier, tiers } from '@hivesync/contracts/tiers.ts'
 import type { Context } from '../platform/context.ts'
 import type { Db } from '../platform/db/db.ts'
 import { AppError } from '../platform/errors.ts'
+import { getPlan } from '../tiers/tiers.ts'
 
+export { storageGauges } from './gauges.ts'
 export { sweepStore } from './sweep.ts'
-
-/** What a team's plan allows. */
-export async function planOf(db: Db, teamId: string): Promise<(typeof tiers)[keyof typeof tiers]> {
-  const { tier } = await db.selectFrom('teams').select('tier').where('id', '=', teamId).executeTakeFirstOrThrow()
-  return tiers[isTier(tier) ? tier : 'free']
-}
 
 /**
  * Counts bytes against the team's plan, or refuses with `storage_full`. One statement compares and counts, so that no two share the last of it. The last lock of its
  * transaction: whoever holds it waits for nothing but the commit.
  */
 export async function takeStorage(tx: Db, teamId: string, bytes: number): Promise<void> {
-  const { storedBytes } = await planOf(tx, teamId)
+  const { storedBytes } = await getPlan(tx, teamId)
   await tx
     .insertInto('teamStorage')
     .values({ teamId })
@@ -33,7 +28,7 @@ export async function takeStorage(tx: Db, teamId: string, bytes: number): Promis
 
 /** Refuses early what would not find room at this moment; `takeStorage` decides. */
 export async function requireRoom(db: Db, teamId: string, bytes: number): Promise<void> {
-  const { storedBytes } = await planOf(db, teamId)
+  const { storedBytes } = await getPlan(db, teamId)
   const used = await db.selectFrom('teamStorage').select('bytes').where('teamId', '=', teamId).executeTakeFirst()
   if ((used?.bytes ?? 0) + bytes > storedBytes) throw storageFull(teamId, storedBytes)
 }

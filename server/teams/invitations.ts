@@ -1,7 +1,7 @@
 import { isTeamRoleEnough, type TeamRole, teamRoleFor } from '@hivesync/contracts/access.ts'
 import type { Invitation, Team } from '@hivesync/contracts/teams.ts'
 import { findAccount, loginKey, requireWellFormedEmail } from '../accounts/accounts.ts'
-import { recordAudit } from '../audit/audit.ts'
+import { enqueueEvent, recordAudit } from '../audit/audit.ts'
 import { type Actor, requireSession } from '../platform/actor.ts'
 import { isoTime } from '../platform/clock.ts'
 import type { Context } from '../platform/context.ts'
@@ -201,6 +201,7 @@ async function accept(ctx: Context, tx: Db, actor: Actor, invitation: Invitation
   if (teamId !== null && role !== null) await insertMember(tx, { teamId, userId, role, createdAt: now })
   const target = { kind: 'invitation', id }
   await recordAudit(ctx, tx, actor, { action: 'invitation.accepted', target, teamId, details: { userId, role } })
+  await enqueueEvent(ctx, tx, { topic: 'member.added', teamId, payload: { userId, projectId: null, role } })
 }
 
 /** The open invitation, if who sent it could still send it now: it carries their rights, and falls with them. */

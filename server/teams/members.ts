@@ -1,5 +1,6 @@
 import { isTeamRoleEnough, type TeamRole } from '@hivesync/contracts/access.ts'
 import type { TeamMember } from '@hivesync/contracts/teams.ts'
+import { enqueueEvent } from '../audit/audit.ts'
 import type { Actor } from '../platform/actor.ts'
 import { isoTime } from '../platform/clock.ts'
 import type { Context } from '../platform/context.ts'
@@ -44,6 +45,7 @@ export async function changeTeamMember(
     if (role !== 'owner') await requireAnotherOwner(tx, teamId, userId)
     await setMemberRole(tx, teamId, userId, role)
     await auditTeam(ctx, tx, actor, teamId, 'team.member_changed', { kind: 'user', id: userId }, { role })
+    await enqueueEvent(ctx, tx, { topic: 'member.changed', teamId, payload: { userId, projectId: null, role } })
     await revoke({ users: [userId], teams: [teamId] })
     return toMember({ ...member, role })
   })
@@ -61,6 +63,7 @@ export async function removeTeamMember(ctx: Context, actor: Actor, teamId: strin
     // One that was never used, because it came twice, would bring them back.
     await setInvitationsRevoked(tx, teamId, { emailKey: member.emailKey }, ctx.clock.now())
     await auditTeam(ctx, tx, actor, teamId, 'team.member_removed', { kind: 'user', id: userId })
+    await enqueueEvent(ctx, tx, { topic: 'member.removed', teamId, payload: { userId, projectId: null, role: null } })
     await revoke({ users: [userId], teams: [teamId] })
   })
 }

@@ -1,4 +1,5 @@
 import type { Team } from '@hivesync/contracts/teams.ts'
+import { enqueueEvent } from '../audit/audit.ts'
 import type { Actor } from '../platform/actor.ts'
 import type { Context } from '../platform/context.ts'
 import { AppError } from '../platform/errors.ts'
@@ -19,6 +20,7 @@ import { auditTeam, lockPerson, lockSharedTeam, requireTeam, toTeam } from './re
 
 export { pruneInvitations, redeemInvitation, requireInvitation } from './invitations.ts'
 export { lockTeam } from './queries.ts'
+export { requireTeam } from './require-team.ts'
 
 const maxOwnedTeams = 50
 
@@ -82,6 +84,15 @@ export async function transferTeam(ctx: Context, actor: Actor, teamId: string, u
     await setMemberRole(tx, teamId, userId, 'owner')
     await setMemberRole(tx, teamId, actor.userId ?? '', 'admin')
     await auditTeam(ctx, tx, actor, teamId, 'team.transferred', { kind: 'user', id: userId })
+    for (const [member, role] of [
+      [userId, 'owner'],
+      [actor.userId, 'admin'],
+    ])
+      await enqueueEvent(ctx, tx, {
+        topic: 'member.changed',
+        teamId,
+        payload: { userId: member, projectId: null, role },
+      })
     await revoke({ teams: [teamId] })
     return toTeam({ ...team, role: 'admin' })
   })

@@ -1,81 +1,31 @@
+import type { ReplyOf } from '@hivesync/contracts/endpoint.ts'
+import type * as protocol from '@hivesync/contracts/worker-protocol.ts'
 import { importPublicKey } from '@hivesync/protocol/keys.ts'
-import { recordAudit } from '../audit/audit.ts'
+import { enqueueEvent, recordAudit } from '../audit/audit.ts'
 import { type Actor, nobody } from '../platform/actor.ts'
-import { isoTime } from '../platform/clock.ts'
 import type { Context } from '../platform/context.ts'
 import { sha256Hex } from '../platform/crypto/hash.ts'
 import type { Db } from '../platform/db/db.ts'
 import { forUpdate, isUniqueViolation } from '../platform/db/dialect.ts'
 import { AppError } from '../platform/errors.ts'
-import { keyLifeMs } from './key-life.ts'
+import { keyLifeOf } from './key-life.ts'
 
-const defaultTtlSeconds = 3600
-
-/** Makes a one-time enrolment token; only its hash is kept. */
-export async function createEnrolment(
-  ctx: Context,
-  actor: Actor,
-  body: { name?: string; teamId?: string; ttlSeconds?: number },
-) {
-  const enrolmentToken = `hse_${ctx.random.token()}`
-  const now = ctx.clock.now()
-  const id = ctx.random.id()
-  const expiresAt = now + (body.ttlSeconds ?? defaultTtlSeconds) * 1000
-  await ctx.db.transaction(async (tx) => {
-    if (
-      body.teamId !== undefined &&
-      (await tx.selectFrom('teams').select('id').where('id', '=', body.teamId).executeTakeFirst()) === undefined
-    )
-      throw new AppError('team_not_found')
-    await insertEnrolment(tx, {
-      id,
-      token: enrolmentToken,
-      name: body.name ?? null,
-      teamId: body.teamId ?? null,
-      createdBy: actor.userId,
-      createdAt: now,
-      expiresAt,
-    })
-    await recordAudit(ctx, tx, actor, {
-      action: 'worker.enrolment_created',
-      target: { kind: 'enrolment', id },
-      teamId: body.teamId ?? null,
-    })
-  })
-  return { id, enrolmentToken, expiresAt: isoTime(expiresAt) }
-}
-
-interface NewEnrolment {
-  id: string
-  token: string
-  name: string | null
-  teamId: string | null
-  createdBy: string | null
-  createdAt: number
-  expiresAt: number
-}
-
-export async function insertEnrolment(tx: Db, { token, ...row }: NewEnrolment): Promise<void> {
-  await tx
-    .insertInto('workerEnrolments')
-    .values({ ...row, tokenHash: sha256Hex(token), usedAt: null, workerId: null })
-    .execute()
-}
-
-/** Trades the token for an identity, once: of two machines that use one token at the same moment, one is refused. */
+/** Trades the token for an identity, as often as the token allows: of any number of machines that use it at the same moment, exactly that many get one. */
 export async function enrolWorker(
   ctx: Context,
   actor: Actor,
   body: { enrolmentToken: string; name: string; publicKey: string },
-): Promise<{ workerId: string; name: string }> {
+): Promise<ReplyOf<typeof protocol.enrolWorker>> {
   requirePublicKey(body.publicKey)
   try {
     return await ctx.db.transaction((tx) => enrolIn(ctx, tx, actor, body))
   } catch (error) {
     const isCopy = isUniqueViolation(error) !== undefined
     if (!isCopy && !(error instanceof AppError)) throw error
+    const before = await findUnheard(ctx, body)
+    if (before !== undefined) return before
     // The key pair of another worker: a copied key store. Told like a bad token, for the key is not a secret.
-    const reason = isCopy ? 'public key in use' : 'unknown, used or expired'
+    const reason = isCopy ? 'public key in use' : 'unknown, used, expired or revoked'
     const act = { action: 'worker.enrolled', outcome: 'refused', details: { reason } } as const
     await ctx.db.transaction((tx) => recordAudit(ctx, tx, actor, act))
     throw new AppError('invalid_enrolment_token', { reason })
@@ -89,38 +39,89 @@ async function enrolIn(
   body: { enrolmentToken: string; name: string; publicKey: string },
 ) {
   const now = ctx.clock.now()
-  const enrolment = await tx
-    .updateTable('workerEnrolments')
-    .set({ usedAt: now })
-    .where('tokenHash', '=', sha256Hex(body.enrolmentToken))
-    .where('usedAt', 'is', null)
-    .where('expiresAt', '>', now)
-    .returning(['id', 'name', 'teamId', 'createdBy'])
-    .executeTakeFirst()
+  const enrolment = await useToken(tx, body.enrolmentToken, now)
   if (enrolment === undefined || !(await isStillAdmin(tx, enrolment.createdBy)))
     throw new AppError('invalid_enrolment_token')
   const workerId = ctx.random.id()
-  const name = enrolment.name ?? body.name
+  const { ephemeral, pool, teamId } = enrolment
+  const name = nameOf(enrolment) ?? body.name
   await tx
     .insertInto('workers')
     .values({
       id: workerId,
       name,
-      teamId: enrolment.teamId,
+      teamId,
       publicKey: body.publicKey,
       enrolledAt: now,
       enrolledBy: enrolment.createdBy,
-      keyExpiresAt: now + keyLifeMs,
+      keyExpiresAt: now + keyLifeOf(enrolment),
+      enrolmentId: enrolment.id,
+      boundPool: pool,
+      ephemeral,
+      ...(pool !== null && { pool }),
     })
     .execute()
-  await tx.updateTable('workerEnrolments').set({ workerId }).where('id', '=', enrolment.id).execute()
+  await tx
+    .updateTable('workerEnrolments')
+    .set({ workerId })
+    .where('id', '=', enrolment.id)
+    .where('workerId', 'is', null)
+    .execute()
   const worker: Actor = { ...nobody, kind: 'worker', id: workerId, requestId: actor.requestId, ip: actor.ip }
   await recordAudit(ctx, tx, worker, {
     action: 'worker.enrolled',
     target: { kind: 'worker', id: workerId },
-    teamId: enrolment.teamId,
+    teamId,
+    details: { enrolmentId: enrolment.id, use: enrolment.uses },
   })
-  return { workerId, name }
+  await enqueueEvent(ctx, tx, { topic: 'worker.enrolled', teamId, payload: { workerId } })
+  return answerOf(workerId, { ...enrolment, name })
+}
+
+/** Counts a use of the token in the one statement that judges it, so that uses at the same moment wait for one another. */
+function useToken(tx: Db, token: string, now: number) {
+  return (
+    tx
+      .updateTable('workerEnrolments')
+      .set((eb) => ({ uses: eb('uses', '+', 1), usedAt: now }))
+      .where('tokenHash', '=', sha256Hex(token))
+      .where('revokedAt', 'is', null)
+      .where('expiresAt', '>', now)
+      .whereRef('uses', '<', 'maxUses')
+      // A server of the version before counts no uses.
+      .where((eb) => eb.or([eb('usedAt', 'is', null), eb('maxUses', '>', 1)]))
+      .returning(['id', 'name', 'teamId', 'createdBy', 'pool', 'ephemeral', 'maxUses', 'uses'])
+      .executeTakeFirst()
+  )
+}
+
+/** The worker that the same token and key enrolled before, and that never heard of it: the answer was lost, and it asks again. */
+async function findUnheard(ctx: Context, { enrolmentToken, publicKey }: { enrolmentToken: string; publicKey: string }) {
+  const worker = await ctx.db.kysely
+    .selectFrom('workers')
+    .innerJoin('workerEnrolments', 'workerEnrolments.id', 'workers.enrolmentId')
+    .select(['workers.id', 'workers.name', 'workers.ephemeral', 'workerEnrolments.pool', 'maxUses'])
+    .where('publicKey', '=', publicKey)
+    .where('tokenHash', '=', sha256Hex(enrolmentToken))
+    .where('workers.revokedAt', 'is', null)
+    .where('workers.lastSeenAt', 'is', null)
+    .where('workerEnrolments.revokedAt', 'is', null)
+    .where('workerEnrolments.expiresAt', '>', ctx.clock.now())
+    .executeTakeFirst()
+  return worker && answerOf(worker.id, worker)
+}
+
+function answerOf(
+  workerId: string,
+  { name, ephemeral, pool, maxUses }: { name: string; ephemeral: number; pool: string | null; maxUses: number },
+): ReplyOf<typeof protocol.enrolWorker> {
+  return { workerId, name, ephemeral: ephemeral === 1, pool, reusable: maxUses > 1 }
+}
+
+/** What the enrolment says counts, not the machine; those of a fleet are numbered. */
+function nameOf({ name, maxUses, uses }: { name: string | null; maxUses: number; uses: number }): string | undefined {
+  if (name === null) return undefined
+  return maxUses > 1 ? `${name}-${uses}` : name
 }
 
 /** An enrolment carries the rights of the admin who made it and falls with them; the server's own, for its first worker, is nobody's. */

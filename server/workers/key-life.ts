@@ -4,7 +4,8 @@ import type { Schema } from '../platform/db/schema.ts'
 
 /** How long a worker's key lives. The worker replaces it by itself after two thirds of that, so it may be off for a month and lose nothing. */
 export const keyLifeMs = 90 * 86_400_000
-const dueMs = keyLifeMs / 3
+/** That of an ephemeral worker, which is retired when it is away for long and so needs no more: a copy of its key is soon worthless. */
+export const ephemeralKeyLifeMs = 86_400_000
 /** How long the replaced key still works: for requests under way, and for a worker that never got the answer to its change of key. */
 export const overlapMs = 600_000
 /** What a key whose change was asked for has left at most: long enough for a machine that is off over the weekend. */
@@ -26,8 +27,15 @@ export function isKeyExpired({ keyExpiresAt }: WorkerKeys, now: number): boolean
   return keyExpiresAt !== null && keyExpiresAt <= now
 }
 
-export function isRotationDue({ keyExpiresAt }: Pick<WorkerKeys, 'keyExpiresAt'>, now: number): boolean {
-  return keyExpiresAt !== null && keyExpiresAt - now < dueMs
+export function keyLifeOf({ ephemeral }: { ephemeral: number }): number {
+  return ephemeral === 1 ? ephemeralKeyLifeMs : keyLifeMs
+}
+
+export function isRotationDue(
+  worker: Pick<WorkerKeys, 'keyExpiresAt'> & Pick<Selectable<Schema['workers']>, 'ephemeral'>,
+  now: number,
+): boolean {
+  return worker.keyExpiresAt !== null && worker.keyExpiresAt - now < keyLifeOf(worker) / 3
 }
 
 /** Writes down what the use of a key changes: the first use of a new one ends the one before, and the life of one from before keys expired begins. */

@@ -9,7 +9,7 @@ import type { Db } from '../platform/db/db.ts'
 import { forUpdate, isUniqueViolation } from '../platform/db/dialect.ts'
 import { AppError } from '../platform/errors.ts'
 import { requirePublicKey } from './enrol.ts'
-import { keyLifeMs, overlapMs, requestedLifeMs } from './key-life.ts'
+import { keyLifeOf, overlapMs, requestedLifeMs } from './key-life.ts'
 import { countRunning, toWorker } from './workers.ts'
 
 interface Change {
@@ -39,7 +39,7 @@ export async function rotateKey(ctx: Context, actor: Actor, change: Change): Pro
 
 async function rotateIn(ctx: Context, tx: Db, actor: Actor, { publicKey, proof }: Change) {
   const workerId = actor.id ?? ''
-  const columns = ['teamId', 'publicKey', 'previousPublicKey', 'keyExpiresAt'] as const
+  const columns = ['teamId', 'publicKey', 'previousPublicKey', 'keyExpiresAt', 'ephemeral'] as const
   const live = tx.selectFrom('workers').select(columns).where('id', '=', workerId).where('revokedAt', 'is', null)
   const worker = await forUpdate(tx, live).executeTakeFirst()
   if (worker === undefined) throw new AppError('worker_revoked')
@@ -57,7 +57,7 @@ async function rotateIn(ctx: Context, tx: Db, actor: Actor, { publicKey, proof }
   const isOthers = tx.selectFrom('workers').select('id').where('previousPublicKey', '=', publicKey)
   if ((await isOthers.executeTakeFirst()) !== undefined) throw refuse('another worker has that key')
   const now = ctx.clock.now()
-  const keyExpiresAt = now + keyLifeMs
+  const keyExpiresAt = now + keyLifeOf(worker)
   await tx
     .updateTable('workers')
     .set({

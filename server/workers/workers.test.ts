@@ -53,7 +53,11 @@ describeHive('enrolment', (open) => {
       .where('action', '=', 'worker.enrolled')
       .orderBy('id')
       .execute()
-    const refused = { outcome: 'refused', actorKind: 'nobody', details: '{"reason":"unknown, used or expired"}' }
+    const refused = {
+      outcome: 'refused',
+      actorKind: 'nobody',
+      details: '{"reason":"unknown, used, expired or revoked"}',
+    }
     assert.deepEqual(acts.slice(1), Array(5).fill(refused))
     assert.equal(hive.logged.join('').includes(used), false)
   })

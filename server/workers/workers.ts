@@ -2,9 +2,9 @@ import { defaultPool } from '@hivesync/contracts/jobs.ts'
 import type { Claim } from '@hivesync/contracts/worker-protocol.ts'
 import type { WorkerReport } from '@hivesync/contracts/worker-report.ts'
 import type { Worker } from '@hivesync/contracts/workers.ts'
-import type { Selectable } from 'kysely'
+import { type Selectable, sql } from 'kysely'
 import { recordAudit } from '../audit/audit.ts'
-import { type Dispatcher, reapWorker, storable, tellOf, workerAwayMs } from '../jobs/jobs.ts'
+import { type Dispatcher, storable, workerAwayMs } from '../jobs/jobs.ts'
 import type { Actor } from '../platform/actor.ts'
 import { isoTime } from '../platform/clock.ts'
 import type { Context } from '../platform/context.ts'
@@ -12,11 +12,12 @@ import type { Db } from '../platform/db/db.ts'
 import type { Schema } from '../platform/db/schema.ts'
 import { AppError } from '../platform/errors.ts'
 import { pageRequest, toPage } from '../platform/page.ts'
-import { revoking } from '../platform/revocation.ts'
 import { isRotationDue } from './key-life.ts'
 
 export { createWorkerAuthenticator } from './authenticate.ts'
-export { insertEnrolment } from './enrol.ts'
+export { insertEnrolment } from './enrolments.ts'
+export { workerGauges } from './gauges.ts'
+export { retireSilent } from './revoke.ts'
 
 type WorkerRow = Selectable<Schema['workers']>
 
@@ -25,11 +26,10 @@ export async function claimJobs(
   ctx: Context,
   dispatcher: Dispatcher,
   actor: Actor,
-  body: { report: WorkerReport; freeSlots: number; waitSeconds: number; startNow?: boolean },
+  body: { report: WorkerReport; freeSlots: number; waitSeconds: number },
   signal: AbortSignal,
 ): Promise<{ jobs: Claim[]; draining: boolean; rotateKey?: boolean }> {
   const { report } = body
-  const pool = report.pool ?? defaultPool
   const worker = await ctx.db.kysely
     .updateTable('workers')
     .set({
@@ -38,7 +38,8 @@ export async function claimJobs(
       slots: report.slots,
       version: storable(report.version),
       isolation: JSON.stringify(report.isolation),
-      pool,
+      // One of a fleet is bound to the fleet's pool, whatever it says: a stolen token opens no other.
+      pool: sql<string>`coalesce(bound_pool, ${report.pool ?? defaultPool})`,
       capabilities: report.capabilities === undefined ? null : storable(JSON.stringify(report.capabilities)),
       clockSkewMs: report.clockSkewMs ?? null,
       refusing: report.refusing === undefined ? null : storable(report.refusing),
@@ -46,7 +47,7 @@ export async function claimJobs(
     })
     .where('id', '=', actor.id ?? '')
     .where('revokedAt', 'is', null)
-    .returning(['id', 'teamId', 'drainingAt', 'keyExpiresAt'])
+    .returning(['id', 'teamId', 'drainingAt', 'keyExpiresAt', 'ephemeral', 'pool'])
     .executeTakeFirst()
   if (worker === undefined) throw new AppError('worker_revoked')
   // Fail closed: work goes only to a machine that has shown that it can hold it.
@@ -60,8 +61,7 @@ export async function claimJobs(
     teamId: worker.teamId,
     kinds: report.kinds,
     labels: report.labels,
-    pool,
-    startNow: body.startNow === true,
+    pool: worker.pool,
     freeSlots: Math.min(body.freeSlots, report.slots),
   }
   const waitMs = body.waitSeconds * 1000
@@ -165,30 +165,6 @@ export async function drainWorker(ctx: Context, actor: Actor, workerId: string):
   return toWorker(row, running.get(workerId) ?? 0, now)
 }
 
-/** Cuts a worker off: from this commit on it is refused and its poll ends, and with it what it holds goes back to the queue. */
-export async function revokeWorker(ctx: Context, actor: Actor, workerId: string): Promise<void> {
-  const jobIds = await revoking(ctx, actor, async (tx, revoke) => {
-    const worker = await tx
-      .updateTable('workers')
-      .set({ revokedAt: ctx.clock.now() })
-      .where('id', '=', workerId)
-      .where('revokedAt', 'is', null)
-      .returning(['teamId'])
-      .executeTakeFirst()
-    if (worker === undefined) throw new AppError('worker_not_found', { workerId })
-    await recordAudit(ctx, tx, actor, {
-      action: 'worker.revoked',
-      target: { kind: 'worker', id: workerId },
-      teamId: worker.teamId,
-    })
-    const taken = await reapWorker(ctx, tx, workerId)
-    // No person's rights: it is for the polls, here and on other replicas.
-    await revoke({})
-    return taken
-  })
-  tellOf(ctx, jobIds)
-}
-
 export function toWorker(row: WorkerRow, running: number, now: number): Worker {
   const online = row.lastSeenAt !== null && row.lastSeenAt > now - workerAwayMs
   return {
@@ -206,6 +182,8 @@ export function toWorker(row: WorkerRow, running: number, now: number): Worker {
     capabilities: row.capabilities === null ? null : JSON.parse(row.capabilities),
     clockSkewMs: row.clockSkewMs,
     refusing: row.refusing,
+    ephemeral: row.ephemeral === 1,
+    enrolmentId: row.enrolmentId,
     keyExpiresAt: isoTime(row.keyExpiresAt),
     enrolledAt: isoTime(row.enrolledAt),
     lastSeenAt: isoTime(row.lastSeenAt),

@@ -47,11 +47,15 @@ function requireHeaders({ headers, statusCode, body }: Injected, cacheSeconds?: 
   if (body !== '') assert.ok(conforms(Problem, JSON.parse(body)), body)
 }
 
-test('only what is public may be kept by anybody: the key set', () => {
+test('only what is public may be kept by anybody: key sets and the catalog of events', () => {
   const kept = all.filter(({ cacheSeconds }) => cacheSeconds !== undefined)
   assert.deepEqual(
     kept.map(({ name, access }) => [name, access]),
-    [['getKeySet', 'public']],
+    [
+      ['getKeySet', 'public'],
+      ['getWebhookKeys', 'public'],
+      ['listWebhookEvents', 'public'],
+    ],
   )
 })
 

@@ -2,6 +2,7 @@
 import * as jobs from '@hivesync/contracts/jobs.ts'
 import * as schedules from '@hivesync/contracts/schedules.ts'
 import * as teams from '@hivesync/contracts/teams.ts'
+import * as webhooks from '@hivesync/contracts/webhooks.ts'
 import type { Hive, Person, TestWorker } from '../harness/hive.ts'
 import { addPasskey } from '../harness/proofs.ts'
 
@@ -23,6 +24,9 @@ export async function createThings(hive: Hive, ada: Person, worker: TestWorker):
   const params = { teamId: team.body.id }
   const invited = { email: 'invited@example.net', role: 'member' as const }
   const invitation = await hive.call(teams.createInvitation, { token, params, body: invited })
+  const listener = { url: 'https://8.8.8.8/', events: ['*'] }
+  const webhook = await hive.call(webhooks.createWebhook, { token, params, body: listener })
+  const tested = await hive.call(webhooks.testWebhook, { token, params: { ...params, webhookId: webhook.body.id } })
   const externalIdentityId = hive.ctx.random.id()
   const identity = { id: externalIdentityId, userId: ada.userId, issuer: 'https://issuer.example.net', subject: 'ada' }
   await hive.ctx.db.kysely
@@ -40,13 +44,27 @@ export async function createThings(hive: Hive, ada: Person, worker: TestWorker):
     name: 'compute',
     teamId: team.body.id,
     invitationId: invitation.body.id,
+    webhookId: webhook.body.id,
+    deliveryId: tested.body.id,
     externalIdentityId,
     userId: ada.userId,
     sessionId: ada.sessionId,
     workerId: worker.id,
+    enrolmentId: await enrolmentOf(hive, worker),
     factorId: (await addPasskey(hive, ada)).factorId,
+    alertId: await alertOf(hive),
+    tier: 'free',
     token: '1',
   }
+}
+
+async function enrolmentOf(hive: Hive, { id }: TestWorker): Promise<string> {
+  const { enrolmentId } = await hive.ctx.db.kysely
+    .selectFrom('workers')
+    .select('enrolmentId')
+    .where('id', '=', id)
+    .executeTakeFirstOrThrow()
+  return enrolmentId ?? ''
 }
 
 /** An artifact and a bundle; what lies behind them is nothing that an operation refused may reach. */
@@ -64,4 +82,20 @@ async function storeThings(hive: Hive, { teamId }: Person, { projectId, jobId }:
     .values({ ...stored, id: bundleId, objectKey: '1'.repeat(64), unpackedBytes: 1, entries: 1, createdByUser: null })
     .execute()
   return { artifactId, bundleId }
+}
+
+async function alertOf(hive: Hive): Promise<string> {
+  const id = hive.ctx.random.id()
+  const now = hive.clock.now()
+  const alert = {
+    id,
+    kind: 'test',
+    subject: '',
+    severity: 'warning',
+    detail: 'of a test',
+    raisedAt: now,
+    lastAt: now,
+  } as const
+  await hive.ctx.db.kysely.insertInto('alerts').values(alert).execute()
+  return id
 }

@@ -18,6 +18,8 @@ const teamActions: Record<TeamAction, string> = {
   ownProjects: 'own every project of it',
   rename: 'rename it',
   manageMembers: 'invite, change and remove members, up to the own role',
+  manageWebhooks: 'see and manage its webhooks',
+  readAudit: 'read its audit log',
   transfer: 'hand it over',
   delete: 'delete it, when it has no projects',
 }

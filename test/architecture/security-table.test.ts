@@ -34,6 +34,46 @@ test('every row of the security table names a test that exists', () => {
   }
 })
 
+/** The table of the sandbox's layers: what it is about stands in words where the others have a number. */
+const layerRows = (claims.split('## The sandbox, layer by layer')[1] ?? '')
+  .split('\n')
+  .filter((line) => line.startsWith('| ') && !line.startsWith('| Layer '))
+
+test('every row of the sandbox’s table names a layer, an attack and a test that exists, and none is there twice', () => {
+  for (const line of layerRows) {
+    const [, file = '', name = ''] = /^\| [^|]+ \| [^|]+ \| \[[^\]]+\]\(\.\.\/([^)]+)\) \| ([^|]+) \|$/.exec(line) ?? []
+    assert.ok(isTestFile(file) && existsSync(join(rootDirectory, file)), `no row, or no test file: ${line}`)
+    assert.ok(readText(file).replaceAll("\\'", "'").includes(name), `${file} has no test "${name}"`)
+  }
+  assert.equal(new Set(layerRows).size, layerRows.length)
+  assert.ok(layerRows.length > 45)
+})
+
+test('each risk of the API Security Top 10 has a row that names a test', () => {
+  const lines = claims.split('\n').filter((line) => line.startsWith('| API'))
+  const risks = lines.map((line) => {
+    const [, risk = '', file = '', name = ''] =
+      /^\| (API\d+) [^|]+ \| [^|]+ \| \[[^\]]+\]\(\.\.\/([^)]+)\) \| ([^|]+) \|$/.exec(line) ?? []
+    assert.ok(isTestFile(file) && existsSync(join(rootDirectory, file)), `no row, or no test file: ${line}`)
+    assert.ok(readText(file).replaceAll("\\'", "'").includes(name), `${file} has no test "${name}"`)
+    return risk
+  })
+  assert.deepEqual(
+    risks,
+    Array.from({ length: 10 }, (_, i) => `API${i + 1}`),
+  )
+})
+
+test('each attempt to do without a layer has its row', () => {
+  for (const file of ['layers.test.ts', 'layers-host.test.ts', 'layers-limits.test.ts']) {
+    const source = readText(`worker/sandbox/${file}`)
+    const names = [...source.matchAll(/^\s*(?:test\(\s*)'((?:without|with|the \w+ group|a vector) [^']+)'/gm)].map(
+      ([, name]) => name,
+    )
+    for (const name of names) assert.ok(claims.includes(` | ${name} |`), `${file}: "${name}" has no row`)
+  }
+})
+
 test('the rows are in the order of their numbers, and none is there twice', () => {
   const numbers = rows.map(({ id }) => id.split('.').map(Number))
   const sorted = numbers.toSorted((a, b) => compare(a, b))

@@ -30,6 +30,26 @@ test('a flag it does not know is refused with 64', async (context) => {
   assert.deepEqual({ code, stderr }, { code: 64, stderr: 'npm start does not know --bogus. It takes --install.\n' })
 })
 
+const hasScript = existsSync('/usr/bin/script')
+const onTerminal = { skip: hasScript ? false : 'script of util-linux, which makes a terminal, is not installed' }
+test('on a terminal only requests that went wrong are printed, elsewhere all of them', onTerminal, async (context) => {
+  for (const isTerminal of [true, false]) {
+    const started = await start(temporaryFolder(context), { HIVESYNC_EMBEDDED_WORKER: '0' }, isTerminal)
+    context.after(() => end(started))
+    assert.equal((await fetch(`${started.url}/health`)).status, 200)
+    assert.equal((await fetch(`${started.url}/nowhere`)).status, 404)
+    let saysRoutine = false
+    let saysSetup = false
+    await started.line((text) => {
+      saysRoutine ||= text.includes('"event":"request"') && text.includes('"status":200')
+      saysSetup ||= text.includes('/setup#')
+      return text.includes('"status":404')
+    })
+    assert.deepEqual([saysRoutine, saysSetup], [!isTerminal, true])
+    await end(started)
+  }
+})
+
 test('a refused configuration is a line per problem and 78', async (context) => {
   const env = { HIVESYNC_PORT: 'abc', HIVESYNC_PROFILE: 'nonsense' }
   const { code, stderr } = await startAndEnd(temporaryFolder(context), env)
@@ -153,8 +173,10 @@ interface Started {
   closed: Promise<unknown>
 }
 
-async function start(folder: string, env: Record<string, string> = {}): Promise<Started> {
-  const child = spawn(process.execPath, [join(root, 'start.ts')], {
+async function start(folder: string, env: Record<string, string> = {}, isTerminal = false): Promise<Started> {
+  const command = [process.execPath, join(root, 'start.ts')]
+  const [program = '', ...args] = isTerminal ? ['script', '-qefc', command.join(' '), '/dev/null'] : command
+  const child = spawn(program, args, {
     env: environment(folder, env),
     stdio: ['ignore', 'pipe', 'pipe'],
   })

@@ -26,9 +26,11 @@ import { openKeyring } from '../../server/platform/crypto/keyring.ts'
 import { createPasswordHasher } from '../../server/platform/crypto/password.ts'
 import { generateSecret } from '../../server/platform/crypto/secret-strength.ts'
 import { type Database, openDatabase } from '../../server/platform/db/db.ts'
-import { onEachDatabase } from '../../server/platform/db/test-databases.ts'
+import { type EachDatabase, onEachDatabase } from '../../server/platform/db/test-databases.ts'
 import { createLogger } from '../../server/platform/logger.ts'
 import { createMailTransport } from '../../server/platform/mail/transport.ts'
+import { createMetrics } from '../../server/platform/metrics.ts'
+import { createNet } from '../../server/platform/net/net.ts'
 import { createRandom } from '../../server/platform/random.ts'
 import { openStore } from '../../server/platform/store/open-store.ts'
 import { closeIndexes } from '../../server/search/search.ts'
@@ -123,7 +125,7 @@ export interface OpenOptions {
 /** Runs a suite on SQLite and on PostgreSQL, or on SQLite alone where a browser's side is shown and the verbs behind it have their tests on both; each `open` gives a control plane on a database of its own. */
 export function describeHive(
   name: string,
-  suite: (open: (options?: OpenOptions) => Promise<Hive>, each: { dialect: 'sqlite' | 'postgres' }) => void,
+  suite: (open: (options?: OpenOptions) => Promise<Hive>, each: EachDatabase) => void,
   databases: { only?: 'sqlite' } = {},
 ): void {
   describe(name, () => {
@@ -140,7 +142,13 @@ async function openHive(databaseUrl: string, options: OpenOptions = {}): Promise
   const random = createRandom(clock)
   const db = await openDatabase(databaseUrl, { transactionTimeoutMs: 60_000, statementTimeoutMs: 120_000 })
   const config: Config = {
-    ...parseConfig({ HIVESYNC_DATA: dataDir, HIVESYNC_RATE_SCALE: '1000000', HIVESYNC_REGISTRATION: 'open' }),
+    ...parseConfig({
+      HIVESYNC_DATA: dataDir,
+      HIVESYNC_RATE_SCALE: '1000000',
+      HIVESYNC_REGISTRATION: 'open',
+      // Nobody answers there: no test asks the machine's own name servers.
+      HIVESYNC_DNS_SERVERS: '127.0.0.1:9',
+    }),
     databaseUrl,
     ...options.config,
   }
@@ -153,8 +161,10 @@ async function openHive(databaseUrl: string, options: OpenOptions = {}): Promise
     log: createLogger({ write: (line) => void logged.push(line) }),
     keyring,
     bus: createBus(),
+    metrics: createMetrics(),
     store: openStore(config.store, { clock: options.clock ?? clock, random, keyring }),
     mail: createMailTransport(config),
+    net: createNet(config.egress, (options.clock ?? clock).now),
   }
   // The smallest cost that Argon2 has: the tests are about the rules around it.
   setPasswordHasher(
@@ -235,6 +245,7 @@ function createHive(parts: {
     mailTo: (address) => mailTo(ctx, address),
     async [Symbol.asyncDispose]() {
       await app.close()
+      await ctx.net.close()
       await closeIndexes(ctx)
       await db.close()
       await rm(dataDir, { recursive: true, force: true })

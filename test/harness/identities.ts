@@ -19,6 +19,8 @@ import { type Database, openDatabase } from '../../server/platform/db/db.ts'
 import { onEachDatabase } from '../../server/platform/db/test-databases.ts'
 import { createLogger } from '../../server/platform/logger.ts'
 import { createMailTransport } from '../../server/platform/mail/transport.ts'
+import { createMetrics } from '../../server/platform/metrics.ts'
+import { createNet } from '../../server/platform/net/net.ts'
 import { createRandom } from '../../server/platform/random.ts'
 import { openStore } from '../../server/platform/store/open-store.ts'
 import { mailTo, type ReceivedMail, readMails } from './mails.ts'
@@ -120,8 +122,10 @@ async function openIdentities(url: string, options: IdentityOptions = {}): Promi
     log: createLogger({ write: (line) => void logLines.push(line) }),
     keyring,
     bus: createBus(),
+    metrics: createMetrics(),
     store: openStore(config.store, { clock, random, keyring }),
     mail: createMailTransport(config),
+    net: createNet(config.egress, clock.now),
   }
   const bearer = createBearerAuthenticator(ctx)
   const app = createApp(ctx, createRefusalAudit(ctx), bearer)

@@ -6,7 +6,7 @@ import type { Tier } from '@hivesync/contracts/tiers.ts'
 import * as protocol from '@hivesync/contracts/worker-protocol.ts'
 import type { Hive, Person, TestWorker } from './hive.ts'
 
-export type Options = Partial<Pick<jobs.NewJob, 'priority' | 'ttlSeconds' | 'maxAttempts' | 'labels'>>
+export type Options = Partial<Pick<jobs.NewJob, 'priority' | 'ttlSeconds' | 'maxAttempts' | 'labels' | 'pool'>>
 export const trueCommand = { command: ['true'] }
 export const repository = 'https://example.net/honey/comb.git'
 

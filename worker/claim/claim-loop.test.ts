@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { type TestContext, test } from 'node:test'
 import type { Claim } from '@hivesync/contracts/worker-protocol.ts'
 import { systemClock } from '../clock.ts'
+import { systemRandom } from '../enrol/random.ts'
 import { openContractServer } from '../test-support/contract-server.ts'
 import { openEnrolled } from '../test-support/enrolled-client.ts'
 import { createManualClock } from '../test-support/manual-clock.ts'
@@ -107,4 +108,51 @@ test('more jobs than slots are not taken', async (t) => {
   const { ready, claims } = await openLoop(t, enrolled)
   await ready
   assert.equal(claims.length, 2)
+})
+
+/** The loop of a worker that may be idle for ten seconds; each poll takes two, and is answered from the list when the worker has been idle for as long as it says. */
+async function runIdling(t: TestContext, answers: { idleMs: number | undefined; job?: true; draining?: true }[]) {
+  let passedMs = 0
+  const clock = { ...systemClock, monotonicMs: () => passedMs }
+  const { server, client, log } = await openEnrolled(t, { clock })
+  let idleMs: number | undefined = 0
+  server.intercept = () => {
+    const answer = answers.shift() ?? { idleMs: undefined }
+    passedMs += 2000
+    idleMs = answer.idleMs
+    const jobs = answer.job ? [server.submit('compute', { command: ['true'] }).claim] : []
+    return { status: 200, body: { jobs, draining: answer.draining === true } }
+  }
+  const claims: Claim[] = []
+  const how = await runClaimLoop({
+    ...{ client, clock, log, random: systemRandom, signal: t.signal },
+    report: async () => ({ version: '1', labels: [], kinds: ['compute'], slots: 2, isolation }),
+    freeSlots: () => 2,
+    nextFreeSlot: () => Promise.resolve(),
+    onClaim: (claim) => claims.push(claim),
+    onReady: () => {},
+    exitWhenIdle: { afterMs: 10_000, watch: { touch() {}, idleMs: () => idleMs } },
+  })
+  return { how, claims, left: answers.length, waits: server.requests.map((seen) => seen.body.waitSeconds) }
+}
+
+test('a worker that may be idle for ten seconds waits no longer than is left of them, and ends after an empty answer', async (t) => {
+  const answers = [{ idleMs: 0 }, { idleMs: 4100 }, { idleMs: undefined }, { idleMs: 9999 }, { idleMs: 10_000 }]
+  const { how, waits } = await runIdling(t, answers)
+  assert.deepEqual([how, waits], ['idle', [0, 10, 6, 10, 1]])
+})
+
+test('a job that comes in the last moment is taken, and the worker goes on', async (t) => {
+  const { how, claims, left } = await runIdling(t, [{ idleMs: 0 }, { idleMs: 10_000, job: true }, { idleMs: 10_000 }])
+  assert.deepEqual([how, claims.length, left], ['idle', 1, 0])
+})
+
+test('a drained worker that would end when idle ends as soon as it holds nothing', async (t) => {
+  const answers = [
+    { idleMs: undefined, draining: true as const },
+    { idleMs: undefined, draining: true as const },
+    { idleMs: 0, draining: true as const },
+  ]
+  const { how, left } = await runIdling(t, answers)
+  assert.deepEqual([how, left], ['idle', 0])
 })

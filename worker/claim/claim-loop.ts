@@ -6,6 +6,7 @@ import type { Random } from '../enrol/random.ts'
 import type { Logger } from '../logger.ts'
 import { isPassing, pauseAfter } from '../report/persistence.ts'
 import type { ServerClient } from '../report/server-client.ts'
+import type { IdleWatch } from './idle.ts'
 
 /** Below the 30 s the contract allows, and below the idle limits of common proxies (60 s). */
 const waitSeconds = 25
@@ -31,14 +32,18 @@ export interface ClaimLoopOptions {
   onClaim: (claim: Claim) => void
   /** The first poll has succeeded: the worker is known, its clock is right, jobs can come. */
   onReady: () => void
+  /** Ends the loop after this time without anything to do, and at once when the server drains a worker that has nothing. */
+  exitWhenIdle?: { afterMs: number; watch: IdleWatch } | undefined
   signal: AbortSignal
 }
 
 /**
  * Asks for jobs whenever a slot is free, until the signal aborts (a poll under way is dropped; what it would have brought
- * goes back by itself, unstarted). A server that is away is tried again forever, with backoff and jitter.
+ * goes back by itself, unstarted) or the worker has been idle for long enough: that is found only after an empty answer, with
+ * no poll under way, so that no job is on its way to a worker that ends. A server that is away is tried again forever, with
+ * backoff and jitter.
  */
-export async function runClaimLoop(options: ClaimLoopOptions): Promise<void> {
+export async function runClaimLoop(options: ClaimLoopOptions): Promise<'stopped' | 'idle'> {
   const { clock, log, signal } = options
   const backoff = createBackoff(options.random.fraction)
   const state = { ready: false, away: false, draining: false }
@@ -50,30 +55,32 @@ export async function runClaimLoop(options: ClaimLoopOptions): Promise<void> {
     }
     try {
       const pauseMs = await poll(options, state, freeSlots, backoff.next)
+      if (pauseMs === 'idle') return 'idle'
       if (pauseMs === 0) backoff.reset()
       else await clock.wait(pauseMs, signal)
     } catch (error) {
-      if (signal.aborted) return
+      if (signal.aborted) return 'stopped'
       if (!state.away || !isPassing(error)) log.warn('server_away', { reason: String(error) })
       state.away = true
       await clock.wait(pauseAfter(error, backoff.next()), signal)
     }
   }
+  return 'stopped'
 }
 
-/** One poll; answers how long to pause before the next. */
+/** One poll; answers how long to pause before the next, or that there is to be none. */
 async function poll(
   options: ClaimLoopOptions,
   state: { ready: boolean; away: boolean; draining: boolean },
   freeSlots: number,
   nextPauseMs: () => number,
-): Promise<number> {
+): Promise<number | 'idle'> {
   const { client, clock, log, signal } = options
   const report = await options.report()
   const sentAtMs = clock.monotonicMs()
   // The first poll does not wait: it shows at once whether this worker is accepted.
   const patience = report.refusing === undefined ? waitSeconds : refusingWaitSeconds
-  const body = { report, freeSlots, waitSeconds: state.ready ? patience : 0 }
+  const body = { report, freeSlots, waitSeconds: state.ready ? Math.min(patience, idleSeconds(options)) : 0 }
   const { jobs, draining, rotateKey } = await client.claimJobs(body, { signal })
   if (state.away) log.info('server_back')
   state.away = false
@@ -82,6 +89,7 @@ async function poll(
   // More than asked for would not fit into the sandbox's slots; what is not started goes back.
   if (jobs.length > freeSlots) log.error('too_many_jobs', { count: jobs.length, slots: freeSlots })
   for (const claim of jobs.slice(0, freeSlots)) options.onClaim(claim)
+  if (jobs.length === 0 && isIdle(options, draining)) return 'idle'
   if (rotateKey) await options.onKeyDue?.()
   if (!state.ready) {
     state.ready = true
@@ -90,4 +98,16 @@ async function poll(
   }
   const wasShort = jobs.length === 0 && clock.monotonicMs() - sentAtMs < shortestEmptyPollMs
   return wasShort ? Math.max(nextPauseMs(), shortestEmptyPollMs) : 0
+}
+
+/** What is left of the time it may be idle, in whole seconds. */
+function idleSeconds({ exitWhenIdle }: ClaimLoopOptions): number {
+  if (exitWhenIdle === undefined) return Number.POSITIVE_INFINITY
+  const { afterMs, watch } = exitWhenIdle
+  return Math.max(1, Math.ceil((afterMs - (watch.idleMs() ?? 0)) / 1000))
+}
+
+function isIdle({ exitWhenIdle }: ClaimLoopOptions, draining: boolean): boolean {
+  const idleMs = exitWhenIdle?.watch.idleMs()
+  return exitWhenIdle !== undefined && idleMs !== undefined && (draining || idleMs >= exitWhenIdle.afterMs)
 }

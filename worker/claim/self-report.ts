@@ -4,7 +4,7 @@ import type { IsolationState } from '../isolation.ts'
 import type { Logger } from '../logger.ts'
 import type { ServerTime } from '../report/server-time.ts'
 import type { JobRunner } from '../run/run-job.ts'
-import { findGpus } from '../sandbox/gpu.ts'
+import { findGranted } from '../sandbox/gpu.ts'
 import { findCapabilities } from './capabilities.ts'
 import { createReadiness } from './readiness.ts'
 
@@ -29,7 +29,7 @@ export async function openSelfReport(options: {
   place: ReturnType<JobRunner['findSandbox']>
 }): Promise<SelfReport> {
   const { config, version, isolation, time } = options
-  const gpus = findGpus()
+  const gpus = findGranted(config.gpus)
   const labels = new Set([...config.labels, ...(gpus.length > 0 ? ['gpu'] : [])])
   const capabilities = await findCapabilities({ dataDir: config.dataDir, gpus, place: options.place })
   const readiness = createReadiness({ ...config, log: options.log })

@@ -34,7 +34,7 @@ async function enrol(
   t.after(() => transport.close())
   await makeDataFolder(dataDir)
   return await requireIdentity({
-    config: { server: server.origin, dataDir, enrolmentToken, name: 'edge', ...more },
+    config: { server: server.origin, dataDir, enrolmentToken, name: 'edge', pool: 'default', ...more },
     transport,
     clock: systemClock,
     random: systemRandom,
@@ -112,6 +112,24 @@ test('a token file is removed once it is used, and one that cannot be removed is
     lines.push(line),
   )
   assert.ok(lines.some((line) => line.includes('token_file_kept')))
+})
+
+test('the token file of a fleet stays for the next worker, and a pool that the server gives is told', async (t) => {
+  const server = await openServer(t)
+  server.fleet = 'swarm'
+  const folder = await makeTestFolder(t)
+  const enrolmentTokenFile = join(folder, 'token')
+  await writeFile(enrolmentTokenFile, server.enrolmentToken, { mode: 0o600 })
+  const lines: string[] = []
+  const enrolled = await Promise.all(
+    ['first', 'second'].map((name) =>
+      enrol(t, server, join(folder, name), server.enrolmentToken, { enrolmentTokenFile }, (line) => lines.push(line)),
+    ),
+  )
+  assert.notEqual(enrolled[0]?.workerId, enrolled[1]?.workerId)
+  assert.equal((await findIdentity(join(folder, 'first'), server.origin))?.ephemeral, true)
+  assert.ok((await stat(enrolmentTokenFile)).isFile())
+  assert.equal(lines.filter((line) => line.includes('pool_given')).length, 2)
 })
 
 test('a server at a new address is believed once it shows that it knows this worker', async (t) => {

@@ -11,11 +11,11 @@ import { findIdentity, type Identity, StartRefused, storeIdentity } from './iden
 import type { Random } from './random.ts'
 
 /**
- * The identity this worker has stored, or else a new one made here and enrolled with the one-time token. Waits for a
+ * The identity this worker has stored, or else a new one made here and enrolled with the token. Waits for a
  * server that is away. Throws StartRefused when there is neither identity nor token, or the server refuses the token.
  */
 export async function requireIdentity(options: {
-  config: Pick<WorkerConfig, 'server' | 'dataDir' | 'enrolmentToken' | 'name'> &
+  config: Pick<WorkerConfig, 'server' | 'dataDir' | 'enrolmentToken' | 'name' | 'pool'> &
     Partial<Pick<WorkerConfig, 'enrolmentTokenFile' | 'movedFrom'>>
   transport: Transport
   clock: Clock
@@ -39,15 +39,25 @@ export async function requireIdentity(options: {
       ...options,
       onSetback: (error, pauseMs) => log.warn('server_away', { reason: String(error), durationMs: pauseMs }),
     })
-    const identity = { server: config.server, workerId: enrolled.workerId, name: enrolled.name, keys }
+    const { workerId, pool, reusable } = enrolled
+    const ephemeral = enrolled.ephemeral && ({ ephemeral: true } as const)
+    const identity: Identity = { server: config.server, workerId, name: enrolled.name, keys, ...ephemeral }
     await storeIdentity(config.dataDir, identity)
     log.info('worker_enrolled', { workerId: identity.workerId, name: identity.name, server: identity.server })
-    if (config.enrolmentTokenFile) await removeUsed(config.enrolmentTokenFile, log)
+    if (pool !== null && pool !== config.pool)
+      log.warn('pool_given', {
+        name: pool,
+        detail: `bound to this pool, not to ${config.pool} of HIVESYNC_WORKER_POOL`,
+      })
+    // That of a fleet is for the next one, too.
+    if (config.enrolmentTokenFile && !reusable) await removeUsed(config.enrolmentTokenFile, log)
     return identity
   } catch (error) {
     if (!(error instanceof CallRefused)) throw error
     const what =
-      error.code === 'invalid_enrolment_token' ? 'The enrolment token is wrong, used or expired' : error.message
+      error.code === 'invalid_enrolment_token'
+        ? 'The enrolment token is wrong, used or expired, or revoked'
+        : error.message
     throw new StartRefused(`${what}: make a new one with \`hivesync worker enrol\``)
   }
 }

@@ -1,4 +1,4 @@
-import { chmod, mkdir, readFile, stat } from 'node:fs/promises'
+import { chmod, mkdir, readFile, rm, stat } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { type EncodedKeyPair, importPrivateKey } from '@hivesync/protocol/keys.ts'
 import { writeDurably } from '../durable-file.ts'
@@ -12,6 +12,8 @@ export interface Identity {
   keys: EncodedKeyPair
   /** To take the place of `keys`; the server may know them already (see rotate.ts). */
   nextKeys?: EncodedKeyPair
+  /** It signs off when it ends, as one of a fleet that comes and goes. */
+  ephemeral?: true
 }
 
 /** The worker must not start as things are; the message says what to do. */
@@ -85,12 +87,22 @@ export async function storeIdentity(dataDir: string, identity: Identity): Promis
   await writeDurably(join(identityFolder(dataDir), 'identity.json'), `${JSON.stringify(identity)}\n`)
 }
 
+export async function removeIdentity(dataDir: string): Promise<void> {
+  await rm(join(identityFolder(dataDir), 'identity.json'), { force: true })
+}
+
 function parseIdentity(text: string): Identity | undefined {
   try {
-    const { server, workerId, name, keys, nextKeys } = JSON.parse(text) as Partial<Record<string, unknown>>
+    const { server, workerId, name, keys, nextKeys, ephemeral } = JSON.parse(text) as Partial<Record<string, unknown>>
     if (typeof server !== 'string' || typeof workerId !== 'string' || typeof name !== 'string') return undefined
     if (!idPattern.test(workerId)) return undefined
-    const identity = { server, workerId, name, keys: readKeys(keys) }
+    const identity = {
+      server,
+      workerId,
+      name,
+      keys: readKeys(keys),
+      ...(ephemeral === true && { ephemeral: true as const }),
+    }
     return nextKeys === undefined ? identity : { ...identity, nextKeys: readKeys(nextKeys) }
   } catch (error) {
     // JSON.parse, and the key import for halves that do not fit.

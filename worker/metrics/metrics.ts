@@ -86,9 +86,7 @@ function write({ name, help, type, samples }: Family): string {
 /** The sandbox, its runs measured. */
 export function timed(sandbox: Sandbox, clock: Clock, metrics: Metrics): Sandbox {
   return {
-    layers: sandbox.layers,
-    node: sandbox.node,
-    close: sandbox.close,
+    ...sandbox,
     async run(spec) {
       const beganMs = clock.monotonicMs()
       const result = await sandbox.run(spec)

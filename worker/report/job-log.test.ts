@@ -96,6 +96,20 @@ test('a secret is in nothing that leaves the machine, whichever stream interrupt
   assert.ok(!JSON.stringify(server.requests).includes('sesa'))
 })
 
+test('a secret that begins on one stream and ends on the other, or that dropped output has torn, leaves neither', async (t) => {
+  const { server, made, jobLog, finish } = await openLog(t, { secrets: { A: 'sesame-open' }, maxHeldBytes: 10_000 })
+  jobLog.write('stdout', Buffer.from('1 sesa'))
+  jobLog.write('stderr', Buffer.from('me-open\n'))
+  await server.until(() => server.text(made, 'stderr') !== '')
+  assert.deepEqual([server.text(made, 'stdout'), server.text(made, 'stderr')], ['1 [redacted]', '[redacted]\n'])
+  jobLog.write('stdout', Buffer.from(`${'q'.repeat(4000)}sesame`))
+  jobLog.write('stdout', Buffer.from('-'.repeat(20_000))) // more than there is room for
+  jobLog.write('stdout', Buffer.from('-open\nnext\n'))
+  await finish()
+  assert.match(server.text(made, 'stdout'), /^1 \[redacted\]q+\[redacted\]\[redacted\]\nnext\n$/)
+  assert.ok(!/sesa|open/.test(JSON.stringify(server.requests)))
+})
+
 test('what was not acknowledged when the job ends is handed over and stored once', async (t) => {
   const { server, client, made, jobLog } = await openLog(t)
   jobLog.write('stdout', Buffer.from('first\n'))

@@ -30,10 +30,11 @@ export interface JobLog {
 }
 
 const printed = ['stdout', 'stderr'] as const
+const nothing = new Uint8Array(0)
 
 /**
- * Sends the output of one attempt while it runs, in order of arrival over both streams, numbered without a gap. Secrets are cut out of each stream before
- * anything of it leaves this machine or reaches its disk; of the end of a stream that could still become one, only that waits.
+ * Sends the output of one attempt while it runs, in order of arrival over both streams, numbered without a gap. Secrets are cut out of each stream, and of
+ * both in the order they were written, before anything leaves this machine or reaches its disk; of the end of a stream that could still become one, only that waits.
  */
 export function openJobLog(options: {
   client: ServerClient
@@ -58,7 +59,8 @@ export function openJobLog(options: {
   let arrived = Promise.withResolvers<void>()
   let at = 0
   const splitter = createLogSplitter({ nowMs: () => at })
-  const redacted = { stdout: redactor.open(), stderr: redactor.open() }
+  const [stdout = redactor.open(), stderr = redactor.open()] = redactor.openTogether(printed.length)
+  const redacted = { stdout, stderr }
 
   function push(stream: LogStream, bytes: Buffer): void {
     const last = waiting.at(-1)
@@ -102,6 +104,10 @@ export function openJobLog(options: {
       cuts.push(...splitter.skip(stream, before.endByte + missing))
     }
     const clean = redacted[stream].push(bytes)
+    // What waited in the other stream for how this one goes on was printed before.
+    const other = stream === 'stdout' ? 'stderr' : 'stdout'
+    const waited = redacted[other].push(nothing)
+    if (waited.bytes.length > 0) cuts.push(...splitter.push(other, waited.bytes, waited.endByte))
     return [...cuts, ...splitter.push(stream, clean.bytes, clean.endByte)]
   }
 

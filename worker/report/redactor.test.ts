@@ -18,10 +18,18 @@ function inPieces(redactor: Redactor, bytes: Buffer, lengths: readonly number[])
 
 /** The same by looking for every value at every place. */
 function slowly(patterns: readonly Buffer[], bytes: Buffer): string {
-  const cut = new Uint8Array(bytes.length + 1)
+  return show(bytes, findCuts(patterns, bytes))
+}
+
+function findCuts(patterns: readonly Buffer[], bytes: Buffer): Uint8Array {
+  const cut = new Uint8Array(bytes.length)
   for (const pattern of patterns)
     for (let at = bytes.indexOf(pattern); at !== -1; at = bytes.indexOf(pattern, at + 1))
       cut.fill(1, at, at + pattern.length)
+  return cut
+}
+
+function show(bytes: Buffer, cut: Uint8Array): string {
   let text = ''
   for (let at = 0; at < bytes.length; at++)
     text += cut[at] === 1 ? (cut[at - 1] === 1 ? '' : placeholder) : bytes.toString('latin1', at, at + 1)
@@ -154,7 +162,109 @@ test('what stands for what is said in bytes of what went in, also across a gap',
   const stream = createRedactor({ secrets: { A: 'secret-value' } }).open()
   assert.deepEqual(stream.push(Buffer.from('a secret-value b')), { bytes: Buffer.from('a [redacted] '), endByte: 15 })
   assert.deepEqual(stream.end(100), { bytes: Buffer.from('b'), endByte: 16 })
-  assert.deepEqual(stream.push(Buffer.from('c\n')), { bytes: Buffer.from('c\n'), endByte: 118 })
+  assert.deepEqual(stream.push(Buffer.from('c\nd\n')), { bytes: Buffer.from('[redacted]\nd\n'), endByte: 120 })
+})
+
+describe('a value that missing output has torn', () => {
+  const redactor = createRedactor({ secrets: { A: 'abcdefghijkl', B: 'x'.repeat(2000) } })
+  const around = (before: string, after: string): string[] => {
+    const stream = redactor.open()
+    const parts = [stream.push(Buffer.from(before)), stream.end(7), stream.push(Buffer.from(after)), stream.end()]
+    return [0, 2].map((at) => Buffer.concat(parts.slice(at, at + 2).map(({ bytes }) => bytes)).toString())
+  }
+
+  test('is shown neither before the gap nor behind it', () => {
+    assert.deepEqual(around('1 abcdef', 'ghijkl 2\n3 abcdefghijkl\n'), [
+      `1 ${placeholder}`,
+      `${placeholder}\n3 ${placeholder}\n`,
+    ])
+  })
+
+  test('hides the rest of its line however that comes, and 4 KiB of it where no line ends', () => {
+    const stream = redactor.open()
+    stream.end(7)
+    const shown = Array.from({ length: 6000 }, () => stream.push(Buffer.from('.')).bytes)
+    assert.equal(Buffer.concat(shown).toString(), `${placeholder}${'.'.repeat(6000 - 4096)}`)
+  })
+
+  test('hides nothing where nothing is missing', () => {
+    const stream = redactor.open()
+    stream.end()
+    assert.equal(stream.push(Buffer.from('1 2\n')).bytes.toString(), '1 2\n')
+  })
+})
+
+describe('a value over two streams', () => {
+  /** Which bytes of each stream are cut out: by the stream alone, and by both in the order written. */
+  function slowlyTogether(patterns: readonly Buffer[], pieces: readonly (readonly [number, Buffer])[]): string[] {
+    const whole = Buffer.concat(pieces.map(([, bytes]) => bytes))
+    const places = pieces.flatMap(([stream, bytes]) => [...bytes].map(() => stream))
+    const inWhole = findCuts(patterns, whole)
+    return [0, 1].map((stream) => {
+      const bytes = Buffer.from(whole.filter((_, at) => places[at] === stream))
+      const cut = findCuts(patterns, bytes)
+      const together = inWhole.filter((_, at) => places[at] === stream)
+      return show(
+        bytes,
+        cut.map((byte, at) => byte | (together[at] ?? 0)),
+      )
+    })
+  }
+
+  test('is in neither of them, however they take turns, and all else stays', () => {
+    const turns = fc.array(fc.tuple(fc.constantFrom(0 as const, 1 as const), fc.integer({ min: 1, max: 9 })), {
+      minLength: 1,
+      maxLength: 6,
+    })
+    fc.assert(
+      fc.property(scene, turns, ({ values, text }, turns) => {
+        const secrets = Object.fromEntries(Object.entries(values))
+        const pieces: (readonly [0 | 1, Buffer])[] = []
+        const bytes = Buffer.from(text)
+        for (let at = 0, turn = 0; at < bytes.length; turn++) {
+          const [stream, length] = turns[turn % turns.length] ?? [0, 1]
+          pieces.push([stream, bytes.subarray(at, at + length)])
+          at += length
+        }
+        // What ends all that may still become a value.
+        pieces.push([0, Buffer.from('.')], [1, Buffer.from('.')])
+        const streams = createRedactor({ secrets }).openTogether(2)
+        const shown: [string, string] = ['', '']
+        const give = (at: 0 | 1, bytes: Buffer | undefined): void => {
+          const given = bytes === undefined ? streams[at]?.end() : streams[at]?.push(bytes)
+          shown[at] += given?.bytes.toString('latin1')
+        }
+        for (const [stream, piece] of pieces) {
+          give(stream, piece)
+          give(stream === 0 ? 1 : 0, Buffer.alloc(0))
+        }
+        for (const at of [0, 1] as const) give(at, undefined)
+        assert.deepEqual(shown, slowlyTogether(findSecretPatterns({ secrets }), pieces))
+      }),
+      { numRuns: 300 },
+    )
+  })
+
+  test('is cut out from its sixth character on where it ends with the output', () => {
+    const [out, err] = createRedactor({ secrets: { A: 'abcdefghijkl' } }).openTogether(2)
+    assert.ok(out !== undefined && err !== undefined)
+    assert.deepEqual(
+      [out.push(Buffer.from('1 abcd')).bytes.toString(), err.push(Buffer.from('efgh')).bytes.length],
+      ['1 ', 0],
+    )
+    assert.deepEqual([out.end().bytes.toString(), err.end().bytes.toString()], [placeholder, placeholder])
+  })
+
+  test('costs what the output does, whatever is looked for and printed', () => {
+    const stepsFor = (bytes: number): number => {
+      const redactor = createRedactor({ secrets: { A: 'a'.repeat(500), B: `${'a'.repeat(499)}b` } })
+      const streams = redactor.openTogether(2)
+      for (let at = 0; at < bytes; at++) streams[at % 2]?.push(Buffer.from('a'))
+      return redactor.steps()
+    }
+    const [small, large] = [stepsFor(4000), stepsFor(40_000)]
+    assert.ok(large < small * 11, `${small} → ${large}`)
+  })
 })
 
 test('the cost grows with the output alone, whatever is looked for and printed', () => {

@@ -1,4 +1,5 @@
 import { PatternAutomaton } from './pattern-automaton.ts'
+import { type Mark, Seam } from './redactor-seam.ts'
 import { type Shape, type Suspicion, secretShapes, wordBytes } from './secret-shapes.ts'
 import { findSecretPatterns, minSecretLength, type SecretSources } from './secret-values.ts'
 
@@ -14,12 +15,17 @@ export interface Redacted {
 export interface RedactedStream {
   /** Takes output as it comes and gives what is free of secrets for certain; the rest, which may still become one, waits for what follows. */
   push(bytes: Uint8Array): Redacted
-  /** Gives what waited: the stream ends, or `skipped` bytes are missing before what is pushed next. The beginning of a secret is cut out as the whole is. */
+  /**
+   * Gives what waited: the stream ends, or `skipped` bytes are missing before what is pushed next. The beginning of a secret is cut out as the whole is, and of
+   * what follows missing bytes the line that they lie in, since it may begin with the end of one.
+   */
   end(skipped?: number): Redacted
 }
 
 export interface Redactor {
   open(): RedactedStream
+  /** Streams that a person may read as one: what begins in one of them and ends in another is cut out too. After a push to one, others may have more to give. */
+  openTogether(count: number): RedactedStream[]
   text(text: string): string
   /** The same value with every text in it redacted, names of members included. */
   value<T>(value: T): T
@@ -27,20 +33,32 @@ export interface Redactor {
   steps(): number
 }
 
+/** Over several streams only values up to this are looked for: a longer one comes in lines, and each stream is searched for those. */
+const maxSeamLength = 512
+/** So much of what follows missing bytes is cut out where no line ends; no header is longer, see secret-shapes.ts. */
+const maxTornBytes = 4096
+
 /** Cuts a job's secrets out of all that leaves the machine, and whatever looks like a secret by itself. */
 export function createRedactor(sources: SecretSources): Redactor {
-  const values = new PatternAutomaton(findSecretPatterns(sources))
+  const patterns = findSecretPatterns(sources)
+  const values = new PatternAutomaton(patterns)
+  const seams = new PatternAutomaton(patterns.filter(({ length }) => length <= maxSeamLength))
+  const tornBytes = patterns.reduce((most, { length }) => Math.max(most, length), maxTornBytes)
   const triggers = new PatternAutomaton(secretShapes.map(({ trigger }) => Buffer.from(trigger.toLowerCase())))
-  const open = () => new Stream(values, triggers)
+  const open = (seam?: Seam) => new Stream({ values, triggers, seam, tornBytes })
   const text = (input: string): string => {
     const stream = open()
     return Buffer.concat([stream.push(Buffer.from(input)).bytes, stream.end().bytes]).toString()
   }
   return {
-    open,
+    open: () => open(),
+    openTogether(count) {
+      const seam = new Seam(seams)
+      return Array.from({ length: count }, () => open(seam))
+    },
     text,
     value: (input) => mapTexts(input, text) as typeof input,
-    steps: () => values.steps + triggers.steps,
+    steps: () => values.steps + triggers.steps + seams.steps,
   }
 }
 
@@ -61,6 +79,10 @@ interface Span {
 class Stream implements RedactedStream {
   readonly #values: PatternAutomaton
   readonly #triggers: PatternAutomaton
+  readonly #seam: Seam | undefined
+  readonly #tornBytes: number
+  /** Up to here what follows missing bytes is cut out, unless its line ends before. */
+  #tornUntil = 0
   #value = 0
   #trigger = 0
   #suspicions: { shape: Shape; suspicion: Suspicion; isOpen: boolean }[] = []
@@ -75,19 +97,29 @@ class Stream implements RedactedStream {
   /** The last byte given was cut out: what follows at once belongs to the same gap. */
   #isCutting = false
 
-  constructor(values: PatternAutomaton, triggers: PatternAutomaton) {
-    this.#values = values
-    this.#triggers = triggers
+  constructor(parts: {
+    values: PatternAutomaton
+    triggers: PatternAutomaton
+    seam: Seam | undefined
+    tornBytes: number
+  }) {
+    this.#values = parts.values
+    this.#triggers = parts.triggers
+    this.#seam = parts.seam
+    this.#tornBytes = parts.tornBytes
   }
 
   push(bytes: Uint8Array): Redacted {
     this.#hold(bytes)
     for (let at = this.#end - bytes.length; at < this.#end; at++) {
       const byte = this.#byteAt(at)
+      if (at < this.#tornUntil) this.#takeTorn(byte, at)
+      this.#seam?.take(byte, at, this.#mark)
       const isQuiet = this.#value === 0 && this.#trigger === 0 && this.#suspicions.length === 0
       if (!isQuiet || this.#values.begins(byte) || this.#triggers.begins(fold(byte))) this.#take(byte, at)
     }
     let safe = this.#end - Math.max(this.#values.depth(this.#value), this.#triggers.depth(this.#trigger))
+    safe = Math.min(safe, this.#seam?.heldFrom(this.#mark) ?? safe)
     for (const { suspicion, isOpen } of this.#suspicions) if (isOpen) safe = Math.min(safe, suspicion.from)
     // What is cut out already is so whatever follows.
     const cut = this.#spans.find(({ to }) => to > safe)
@@ -98,10 +130,12 @@ class Stream implements RedactedStream {
   end(skipped = 0): Redacted {
     const depth = this.#values.depth(this.#value)
     if (depth >= minSecretLength) this.#mark(this.#end - depth, this.#end)
+    this.#seam?.end()
     const rest = this.#giveUntil(this.#end)
     this.#start = this.#end + skipped
     this.#end = this.#start
     this.#given = this.#start
+    this.#tornUntil = skipped > 0 ? this.#start + this.#tornBytes : 0
     this.#value = 0
     this.#trigger = 0
     // Of a secret that certainly goes on, such as a long key, more may follow what is missing.
@@ -121,6 +155,11 @@ class Stream implements RedactedStream {
       const shape = secretShapes[number]
       if (shape !== undefined) this.#suspect(shape, at + 1)
     }
+  }
+
+  #takeTorn(byte: number, at: number): void {
+    if (byte === 0x0a) this.#tornUntil = at
+    else this.#mark(at, at + 1)
   }
 
   #stepSuspicions(byte: number, at: number): void {
@@ -146,7 +185,7 @@ class Stream implements RedactedStream {
     this.#suspicions.push({ shape, suspicion: shape.suspect(from, to), isOpen: true })
   }
 
-  readonly #mark = (from: number, to: number): void => {
+  readonly #mark: Mark = (from, to) => {
     let start = Math.max(from, this.#given)
     let end = to
     for (let last = this.#spans.at(-1); last !== undefined && last.to >= start; last = this.#spans.at(-1)) {

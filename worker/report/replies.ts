@@ -27,7 +27,14 @@ const maxLeaseSeconds = 86_400
 
 export function readEnrolment(value: unknown): ReplyOf<typeof enrolWorker> {
   const reply = members(value, 'enrolment')
-  return { workerId: id(reply.workerId, 'workerId'), name: text(reply.name, 'name', 200) }
+  return {
+    workerId: id(reply.workerId, 'workerId'),
+    name: text(reply.name, 'name', 200),
+    // A server of the version before enrols only workers that stay, each with a token of its own.
+    ephemeral: reply.ephemeral === true,
+    pool: reply.pool === undefined || reply.pool === null ? null : text(reply.pool, 'pool', 40),
+    reusable: reply.reusable === true,
+  }
 }
 
 export function readClaims(value: unknown): ReplyOf<typeof claimJobs> {
@@ -53,8 +60,20 @@ function readClaim(value: unknown): Claim {
     startWithinSeconds: integer(claim.startWithinSeconds, 'startWithinSeconds', 1, maxLeaseSeconds),
     ...readSecrets(claim.secrets),
     ...readBundle(claim.bundle),
+    ...readCorrelation(claim),
     ...readEgress(claim.egress),
   }
+}
+
+/** What is not as the contract has it would end up in the log and in headers. */
+function readCorrelation({
+  requestId,
+  traceParent,
+}: Record<string, unknown>): Pick<Claim, 'requestId' | 'traceParent'> {
+  const isId = typeof requestId === 'string' && /^[A-Za-z0-9_-]{8,64}$/.test(requestId)
+  const isTrace = typeof traceParent === 'string' && /^00-[0-9a-f]{32}-[0-9a-f]{16}-0[01]$/.test(traceParent)
+  if ((requestId !== undefined && !isId) || (traceParent !== undefined && !isTrace)) throw new ReplyInvalid('request')
+  return { ...(isId && { requestId }), ...(isTrace && { traceParent }) }
 }
 
 function readSecrets(value: unknown): Pick<Claim, 'secrets'> {

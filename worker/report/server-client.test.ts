@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import * as contract from '@hivesync/contracts/worker-protocol.ts'
+import { signOff } from '@hivesync/contracts/workers.ts'
 import { generateEncodedKeyPair } from '@hivesync/protocol/keys.ts'
 import { testId } from '../test-support/contract-request.ts'
 import { openEnrolled } from '../test-support/enrolled-client.ts'
@@ -34,7 +35,8 @@ test('every call passes a server that verifies signatures and bodies by the cont
   )
   const publicKey = generateEncodedKeyPair().publicKey
   await assert.rejects(client.rotateKey({ publicKey, proof: 'A'.repeat(86) }), { code: 'worker_key_refused' })
-  const signed = Object.values(contract).filter(
+  await client.signOff()
+  const signed = [...Object.values(contract), signOff].filter(
     (value) => typeof value === 'object' && 'access' in value && value.access === 'worker',
   )
   assert.equal(new Set(server.requests.map((seen) => seen.operation)).size, signed.length)

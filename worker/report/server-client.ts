@@ -2,6 +2,7 @@ import type * as artifacts from '@hivesync/contracts/artifacts.ts'
 import type * as bundles from '@hivesync/contracts/bundles.ts'
 import type { BodyOf, ReplyOf } from '@hivesync/contracts/endpoint.ts'
 import type * as contract from '@hivesync/contracts/worker-protocol.ts'
+import type * as workers from '@hivesync/contracts/workers.ts'
 import { type ReceiptBody, signReceipt } from '@hivesync/protocol/receipt.ts'
 import type { Transport, WireContent, WireRequest } from './http-transport.ts'
 import {
@@ -48,6 +49,8 @@ export interface ServerClient {
     options?: CallOptions,
   ): Promise<ReplyOf<typeof contract.completeLeases>['completions']>
   rotateKey(body: BodyOf<typeof contract.rotateKey>, options?: CallOptions): Promise<void>
+  /** Ends this worker for good: nothing it signs is accepted afterwards. */
+  signOff(options?: CallOptions): Promise<void>
   heartbeat(body: BodyOf<typeof contract.heartbeat>, options?: CallOptions): Promise<ReplyOf<typeof contract.heartbeat>>
   /** Throws RangeError when this cannot be signed as a receipt; completions are sent with theirs signed. */
   checkReceipt(receipt: Readonly<Record<string, unknown>>): void
@@ -69,7 +72,8 @@ export interface ServerClient {
 
 type Operations = typeof contract &
   Pick<typeof artifacts, 'declareArtifacts' | 'uploadArtifact'> &
-  Pick<typeof bundles, 'fetchBundle'>
+  Pick<typeof bundles, 'fetchBundle'> &
+  Pick<typeof workers, 'signOff'>
 
 /** The literal types make the compiler compare these with the contracts, which are not loaded at run time (memory, see replies.ts). */
 const paths: {
@@ -87,6 +91,7 @@ const paths: {
   startLeases: '/api/v1/worker/leases/start',
   completeLeases: '/api/v1/worker/leases/complete',
   rotateKey: '/api/v1/worker/rotate-key',
+  signOff: '/api/v1/worker/sign-off',
   heartbeat: '/api/v1/worker/heartbeat',
   declareArtifacts: '/api/v1/worker/leases/:token/artifacts',
   uploadArtifact: '/api/v1/worker/leases/:token/artifacts/:artifactId/content',
@@ -103,7 +108,7 @@ const claimBytes = 1_100_000
 const declarationReplyBytes = 4 * 1024 * 1024
 const maxClaimReplyBytes = 64 * 1024 * 1024
 
-/** Trades the one-time token for a worker id; the only call that is not signed. */
+/** Trades the enrolment token for a worker id; the only call that is not signed. */
 export async function enrolWorker(
   transport: Transport,
   body: BodyOf<typeof contract.enrolWorker>,
@@ -117,6 +122,9 @@ export async function enrolWorker(
 export function createServerClient(options: SenderOptions): ServerClient {
   const send = createSignedSender(options)
   const ofLease = (operation: keyof typeof paths, token: number) => paths[operation].replace(':token', String(token))
+  const requestIdOf = (token: number) => ({ requestId: options.requestIdOf?.(token) })
+  const planFor = (token: number, operation: keyof typeof paths, body: unknown, status: number, call: CallOptions) =>
+    plan(operation, ofLease(operation, token), body, status, { ...call, ...requestIdOf(token) })
   const sign = (receipt: Readonly<Record<string, unknown>>): Record<string, unknown> => {
     const { workerId, key } = options.identity
     return { ...signReceipt(key, workerId, { ...receipt, workerId } as ReceiptBody) }
@@ -131,20 +139,20 @@ export function createServerClient(options: SenderOptions): ServerClient {
       return readClaims(await send({ ...planned, maxReplyBytes }))
     },
     async startLease(token, call = {}) {
-      await send(plan('startLease', ofLease('startLease', token), undefined, 204, call))
+      await send(planFor(token, 'startLease', undefined, 204, call))
     },
     async reportProgress(token, body, call = {}) {
-      await send(plan('reportProgress', ofLease('reportProgress', token), body, 204, call))
+      await send(planFor(token, 'reportProgress', body, 204, call))
     },
     async appendLog(token, body, call = {}) {
-      return readLogAnswer(await send(plan('appendLog', ofLease('appendLog', token), body, 200, call)))
+      return readLogAnswer(await send(planFor(token, 'appendLog', body, 200, call)))
     },
     async uploadIndex(token, body, call = {}) {
-      await send(plan('uploadIndex', ofLease('uploadIndex', token), body, 204, call))
+      await send(planFor(token, 'uploadIndex', body, 204, call))
     },
     async completeLease(token, body, call = {}) {
       const signed = () => withSignedReceipt(body)
-      return readCompletion(await send(plan('completeLease', ofLease('completeLease', token), signed, 200, call)))
+      return readCompletion(await send(planFor(token, 'completeLease', signed, 200, call)))
     },
     checkReceipt(receipt) {
       sign(receipt)
@@ -160,19 +168,26 @@ export function createServerClient(options: SenderOptions): ServerClient {
     async rotateKey(body, call = {}) {
       await send(plan('rotateKey', paths.rotateKey, body, 200, call))
     },
+    async signOff(call = {}) {
+      await send(plan('signOff', paths.signOff, undefined, 204, call))
+    },
     async heartbeat(body, call = {}) {
       return readHeartbeat(await send(plan('heartbeat', paths.heartbeat, body, 200, call)))
     },
     async declareArtifacts(token, body, call = {}) {
-      const planned = plan('declareArtifacts', ofLease('declareArtifacts', token), body, 200, call)
+      const planned = planFor(token, 'declareArtifacts', body, 200, call)
       return readDeclaredArtifacts(await send({ ...planned, maxReplyBytes: declarationReplyBytes }))
     },
     async uploadArtifact(token, artifactId, content, call = {}) {
       const target = ofLease('uploadArtifact', token).replace(':artifactId', artifactId)
-      await send({ ...plan('uploadArtifact', target, undefined, 204, call), method: 'PUT', content })
+      await send({
+        ...plan('uploadArtifact', target, undefined, 204, { ...call, ...requestIdOf(token) }),
+        method: 'PUT',
+        content,
+      })
     },
     async fetchBundle(token, receive, call = {}) {
-      const planned = plan('fetchBundle', ofLease('fetchBundle', token), undefined, 200, call)
+      const planned = planFor(token, 'fetchBundle', undefined, 200, call)
       await send({ ...planned, method: 'GET', receive })
     },
   }
@@ -183,8 +198,8 @@ function plan(
   target: string,
   body: unknown,
   status: number,
-  options: CallOptions,
+  options: CallOptions & Pick<Call, 'requestId'>,
 ): Call {
-  const { signal, timeoutMs = callTimeoutMs } = options
-  return { operation, target, body, status, timeoutMs, maxReplyBytes: replyBytes, signal }
+  const { signal, timeoutMs = callTimeoutMs, requestId } = options
+  return { operation, target, body, status, timeoutMs, maxReplyBytes: replyBytes, signal, requestId }
 }

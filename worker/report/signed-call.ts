@@ -42,6 +42,8 @@ export interface Call {
   /** Sent instead of a JSON body. */
   content?: WireContent & { sha256: string }
   receive?: WireRequest['receive']
+  /** Of the job that it is made for: the server logs and audits the call under it. */
+  requestId?: string | undefined
 }
 
 export interface SigningIdentity {
@@ -60,6 +62,8 @@ export interface SenderOptions {
   time: ServerTime
   random: Random
   onCutOff: (reason: CutOff) => void
+  /** The request that the job of a lease came with. */
+  requestIdOf?: (token: number) => string | undefined
 }
 
 /**
@@ -82,7 +86,9 @@ export function createSignedSender(options: SenderOptions): (call: Call) => Prom
       nonce: random.nonce(),
     })
     const sentAtMs = clock.monotonicMs()
-    const reply = await post(transport, call, body, { ...headers })
+    const { requestId } = call
+    const correlation: Record<string, string> = requestId === undefined ? {} : { 'x-request-id': requestId }
+    const reply = await post(transport, call, body, { ...headers, ...correlation })
     time.observe({ sentAtMs, receivedAtMs: clock.monotonicMs(), date: reply.headers.date })
     return reply
   }

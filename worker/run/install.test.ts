@@ -28,6 +28,15 @@ const greeter: TestPackage = {
     'index.js': '#!/usr/bin/env node\nmodule.exports = "hello"\nif (require.main === module) console.log("hi")\n',
   },
 }
+/** Text of which no packing makes much less. */
+function noise(length: number): string {
+  let state = 1
+  return Array.from({ length }, () => {
+    state = (state * 48_271) % 2_147_483_647 // Park and Miller, 1988
+    return String.fromCharCode(33 + (state % 90))
+  }).join('')
+}
+const bulky: TestPackage = { name: 'bulky', manifest: {}, files: { 'data.txt': noise(400_000) } }
 const show = [
   'sh',
   '-c',
@@ -35,7 +44,7 @@ const show = [
 ]
 
 async function openRegistry(t: TestContext) {
-  const registry = await startRegistry(await makeTestFolder(t), [greeter])
+  const registry = await startRegistry(await makeTestFolder(t), [greeter, bulky])
   t.after(() => registry[Symbol.asyncDispose]())
   const dataDir = await makeTestFolder(t)
   const run = async (input: Record<string, unknown>, hosts = ['npm.example.test'], claim: Partial<Claim> = {}) => {
@@ -157,6 +166,46 @@ test('a project that may reach nothing is told exactly what to allow, and by who
   for (const hosts of [['127.0.0.1'], ['*'], ['localhost']]) {
     const refused = await run({ files: registry.project(['greeter']) }, hosts)
     assert.equal(refused.completion.error?.code, 'invalid_input', 'a server that sends such a list is not believed')
+  }
+  assert.deepEqual(registry.requests, [])
+})
+
+test('an install that reads more than its project allows is cut off, and the refusal says why', async (t) => {
+  const { registry, run } = await openRegistry(t)
+  const files = registry.project(['bulky'])
+  const command = ['wc', '-c', 'node_modules/bulky/data.txt']
+  const egress = { hosts: ['npm.example.test'], maxBytes: 100_000, maxSeconds: 600 }
+  const { completion, refusals } = await run({ files, command }, undefined, { egress })
+  assert.deepEqual([completion.outcome, completion.error?.code], ['failed', 'egress_refused'])
+  assert.match(completion.error?.message ?? '', /bytes_down/)
+  assert.ok(refusals.every(({ reason }) => reason === 'bytes_down'))
+  const allowed = await run({ files, command }, undefined, { egress: { ...egress, maxBytes: 1_000_000 } })
+  assert.equal(allowed.completion.outcome, 'succeeded')
+})
+
+test('an install that takes longer than its project allows is ended, whatever the job’s own time', async (t) => {
+  const { registry, run } = await openRegistry(t)
+  registry.silent.add('/greeter.tgz')
+  const egress = { hosts: ['npm.example.test'], maxBytes: 100_000, maxSeconds: 2 }
+  const { completion, phases } = await run({ files: registry.project(['greeter']) }, undefined, { egress })
+  assert.deepEqual([completion.outcome, completion.error?.code], ['failed', 'limit_wall'])
+  assert.deepEqual(phases, ['install'])
+})
+
+test('what a server says of bytes and time beyond all measure is not believed', async (t) => {
+  const { registry, run } = await openRegistry(t)
+  const sane = { hosts: ['npm.example.test'], maxBytes: 1_000_000, maxSeconds: 60 }
+  for (const change of [
+    { maxBytes: 2 ** 40 },
+    { maxBytes: 0 },
+    { maxBytes: 1.5 },
+    { maxSeconds: 3601 },
+    { maxSeconds: -1 },
+  ]) {
+    const { completion } = await run({ files: registry.project(['greeter']) }, undefined, {
+      egress: { ...sane, ...change },
+    })
+    assert.equal(completion.error?.code, 'invalid_input', JSON.stringify(change))
   }
   assert.deepEqual(registry.requests, [])
 })

@@ -137,6 +137,17 @@ test('a job that prints without end is ended at its limit and the log says so', 
   assert.match(server.text(lease, 'system'), /printed more than it may/)
 })
 
+test('a secret at the very end of what a job may print is not shown, though its rest was never read', async (t) => {
+  const { server, complete } = await openRunner(t)
+  const fill = 'head -c $((300 * 1024 - 9)) /dev/zero | tr "\\0" x; cat /run/secrets/TOKEN; yes'
+  const input = { ...shell(fill), secretNames: ['TOKEN'], limits: { outputKiB: 300 } }
+  const lease = server.submit('compute', input, { secrets: { TOKEN: 'sesame-open' } })
+  assert.equal((await complete(lease)).error?.code, 'limit_output')
+  const printed = server.text(lease, 'stdout')
+  assert.equal(printed.replace(/^x+/, ''), '[redacted]')
+  assert.equal(printed.length, 300 * 1024 - 9 + '[redacted]'.length)
+})
+
 test('a job cannot forge the list of its results through the archive', async (t) => {
   const { server, complete } = await openRunner(t)
   const script = 'ln -s /etc/passwd out/link; printf x > out/real; echo forged >&3 || true'

@@ -4,7 +4,7 @@ import type { Digest, Random } from '../enrol/random.ts'
 import type { EgressDecision } from '../fetch/egress-proxy.ts'
 import { countEgressRefusals, type EgressRefusals } from '../fetch/egress-refusals.ts'
 import { makeJobFolder, makeOutputFolder, outputFolder, removeFolder } from '../job-folder.ts'
-import type { Logger } from '../logger.ts'
+import { type Logger, withRequest } from '../logger.ts'
 import { type JobLog, openJobLog } from '../report/job-log.ts'
 import type { Lease, Leases } from '../report/leases.ts'
 import type { Completion, Outbox } from '../report/outbox.ts'
@@ -39,7 +39,8 @@ export interface JobRunner {
  * Takes a claimed job to its end: start, run, and a completion in the outbox (none when the lease was lost: then whatever
  * was done is forgotten). Never rejects; when it resolves nothing of the job runs any more.
  */
-export async function runJob(runner: JobRunner, claim: Claim): Promise<void> {
+export async function runJob(options: JobRunner, claim: Claim): Promise<void> {
+  const runner = { ...options, log: withRequest(options.log, claim.requestId) }
   const { leases, log, clock } = runner
   const { token, jobId, kind, attempt } = claim
   if (leases.find(token) !== undefined) return log.error('job_repeated', { token, jobId })

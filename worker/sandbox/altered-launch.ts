@@ -11,7 +11,7 @@ import { makeState, type SandboxState } from './state.ts'
 import { LIMITS } from './testing.ts'
 
 // For tests only: a launch as the sandbox makes it, out of the same lists, of which a test leaves one layer out. It stands
-// under no control group and no watchdog.
+// under no watchdog, and under control groups only where a test puts it into some.
 
 const tools = requireTools()
 
@@ -36,7 +36,12 @@ export function layersOf(state: SandboxState, spec: Omit<SandboxSpec, 'limits'>)
   }
 }
 
-export function spawnLayers(state: SandboxState, layers: Layers, script?: string): ChildProcess {
+export function spawnLayers(
+  state: SandboxState,
+  layers: Layers,
+  script?: string,
+  attach?: (pid: number) => Promise<void>,
+): ChildProcess {
   // Closing what this process would hand on also empties the environment, which some tests are about.
   const stray = Object.keys(layers.env).length === 0 ? findInheritedDescriptors() : []
   const [first = '', ...rest] = layers.chain
@@ -59,18 +64,24 @@ export function spawnLayers(state: SandboxState, layers: Layers, script?: string
   gate.end(layers.options.map((option) => `${option}\0`).join(''))
   const told = launchScript({ bwrap: tools.bwrap, withStdin: false, withArchive: false, command: layers.command })
   pipe.stream.on('error', () => {})
-  pipe.stream.write(script ?? told)
+  const tell = (): boolean => pipe.stream.write(script ?? told)
+  if (attach === undefined) tell()
+  else void attach(child.pid ?? 0).then(tell, (error) => child.emit('error', error))
   child.once('exit', () => pipe.stream.destroy())
   return child
 }
 
-/** Runs it to its end and answers what it printed, stderr included. */
-export async function runLayers(state: SandboxState, layers: Layers): Promise<string> {
-  const child = spawnLayers(state, layers)
+/** Runs it to its end and answers what it printed, stderr included; `attach` gets the launcher's pid before the job begins. */
+export async function runLayers(
+  state: SandboxState,
+  layers: Layers,
+  options: { script?: string; attach?: (pid: number) => Promise<void> } = {},
+): Promise<string> {
+  const child = spawnLayers(state, layers, options.script, options.attach)
   let output = ''
   child.stdout?.on('data', (chunk) => (output += chunk))
   child.stderr?.on('data', (chunk) => (output += chunk))
-  await new Promise((resolve) => child.once('close', resolve))
+  await new Promise((resolve, reject) => child.once('close', resolve).once('error', reject))
   return output.trim()
 }
 

@@ -23,7 +23,7 @@ test('the sandbox proves its own isolation: every row of the self test is blocke
     [],
   )
   assert.ok(report.checks.length > 25)
-  const isHeld = report.layers.includes('cgroup-v1-memory') && report.layers.includes('cgroup-v1-pids')
+  const isHeld = ['memory', 'pids'].every((name) => report.layers.some((layer) => layer.endsWith(`-${name}`)))
   assert.equal(report.level, isHeld ? 'full' : 'reduced')
 })
 
@@ -59,6 +59,39 @@ code.write(bytes([0xb8, 20, 0, 0, 0, 0xcd, 0x80, 0xc3]))
 print(ctypes.CFUNCTYPE(ctypes.c_int)(ctypes.addressof(ctypes.c_char.from_buffer(code)))())`
   const { exitCode, output } = await runJob(sandbox, ['/usr/bin/python3', '-c', script])
   assert.equal(exitCode, 128 + 31, output) // SIGSYS
+})
+
+test('nothing of the host’s files is reached through /proc, and nothing of its kernel that it keeps from people', async () => {
+  const paths = [
+    ...[
+      '/proc/1/root/etc/hostname',
+      '/proc/self/root/etc/shadow',
+      '/proc/1/cwd/etc/hostname',
+      '/proc/kcore',
+      '/proc/kmsg',
+    ],
+    ...[
+      '/proc/keys',
+      '/proc/kallsyms',
+      '/proc/config.gz',
+      '/proc/timer_list',
+      '/proc/sched_debug',
+      '/proc/1/mem',
+      '/sys/kernel',
+      '/proc/version',
+    ],
+  ]
+  const look = paths.map((path) => `[ -n "$(head -c 1 ${path} 2>/dev/null | tr -d '\\0')" ] && echo ${path}`).join('; ')
+  const { output } = await runJob(sandbox, shell(`${look}; echo end`))
+  assert.equal(output, '/proc/version\nend\n') // the one that everybody may read shows that the others were tried
+})
+
+test('a job links nothing it was given into its own folders, and what it marks setuid there gives it nothing', async () => {
+  const script = `ln /opt/probe /job/hard 2>/dev/null && echo linked
+cp /usr/bin/id /tmp/id && chmod 6755 /tmp/id && /tmp/id -u && mkfifo /tmp/fifo && echo made
+mknod /tmp/block b 8 0 2>/dev/null && echo block; mknod /tmp/char c 1 5 2>/dev/null && echo char; echo end`
+  const { output } = await runJob(sandbox, shell(script), { mounts: [{ from: PROBE, to: '/opt/probe' }] })
+  assert.equal(output, '1000\nmade\nend\n')
 })
 
 test('sockets reach neither the host nor the outside', async () => {

@@ -4,8 +4,10 @@ import { join, relative } from 'node:path'
 /** A GPU's device node and what its driver is. */
 export interface Gpu {
   readonly driver: 'nvidia' | 'dri' | 'kfd'
-  /** Absolute path on the host, the same inside. */
+  /** Its absolute path inside, by which it is named everywhere. */
   readonly node: string
+  /** Where it lies on the host. */
+  readonly from: string
   /** The group that may open the node, where not everybody may: the job is given it. */
   readonly group: number | undefined
 }
@@ -27,27 +29,33 @@ const DEVICES: readonly { driver: Gpu['driver']; folder: string; name: RegExp }[
 const DRIVER_FILES = ['/etc/OpenCL', '/etc/vulkan', '/etc/glvnd', '/etc/nvidia', '/opt/rocm', '/run/opengl-driver']
 
 /**
- * The GPUs this machine has, for the capability report and to open a sandbox with; empty where there is none. Nodes that
- * control others (nvidiactl, nvidia-uvm) alone are no GPU. `root` is the tree looked into.
+ * The GPUs this machine has; empty where there is none. Nodes that control others (nvidiactl, nvidia-uvm) alone are no GPU, nor
+ * is what is no character device. `root` is the tree looked into.
  */
 export function findGpus(root = '/'): Gpu[] {
   const found = DEVICES.flatMap(({ driver, folder, name }) => {
     const listed = join(root, folder)
     if (!existsSync(listed)) return []
     return readdirSync(listed)
-      .filter((entry) => name.test(entry) && !lstatSync(join(listed, entry)).isSymbolicLink())
+      .filter((entry) => name.test(entry) && lstatSync(join(listed, entry)).isCharacterDevice())
       .sort()
       .map((entry): Gpu => {
-        const { mode, gid } = statSync(join(listed, entry))
-        return { driver, node: join(folder, entry), group: (mode & 0o006) === 0o006 ? undefined : gid }
+        const from = join(listed, entry)
+        const { mode, gid } = statSync(from)
+        return { driver, node: join(folder, entry), from, group: (mode & 0o006) === 0o006 ? undefined : gid }
       })
   })
   return found.some(({ node }) => /\d$/.test(node)) ? found : []
 }
 
+/** Those of this machine's GPUs that its operator has named to be given to jobs: none unless they are. */
+export function findGranted(named: readonly string[], root = '/'): Gpu[] {
+  return named.length === 0 ? [] : findGpus(root).filter(({ node }) => named.includes(node))
+}
+
 /** The options that bind the devices and, read-only, what their drivers' libraries look up. */
 export function gpuOptions(gpus: readonly Gpu[], root = '/'): string[] {
-  const nodes = gpus.flatMap(({ node }) => ['--dev-bind', node, node])
+  const nodes = gpus.flatMap(({ from, node }) => ['--dev-bind', from, node])
   const files = DRIVER_FILES.filter((path) => existsSync(join(root, path)))
   return [...nodes, ...files.flatMap((path) => ['--ro-bind', path, path]), ...sysOptions(gpus, root)]
 }

@@ -93,7 +93,12 @@ export function launch(options: {
   return {
     pid: child.pid,
     initPid: () => report.init?.pid,
-    isAlive: () => child.pid !== undefined && child.exitCode === null && child.signalCode === null,
+    // The kernel is asked too: that it has ended reaches `child` only with the next turn of the event loop.
+    isAlive: () =>
+      child.pid !== undefined &&
+      child.exitCode === null &&
+      child.signalCode === null &&
+      findStartTime(child.pid) !== undefined,
     start(order) {
       started = true
       hold()

@@ -15,6 +15,7 @@ export interface Machine {
   readonly inherited: readonly number[]
   /** What jobs that ask for a GPU are given. */
   readonly gpus: readonly Gpu[]
+  readonly gpuMaxMs: number
   /** The host user of a slot's jobs; undefined when the worker may not choose one. */
   slotUid(slot: number): number | undefined
   /** Removals of control groups still under way. */

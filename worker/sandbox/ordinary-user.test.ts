@@ -31,7 +31,14 @@ function runAsOrdinaryUser(args: readonly string[]): { status: number | null; ou
   return { status: done.status, output: `${done.stdout}${done.stderr}` }
 }
 
-for (const file of ['escape.test.ts', 'limits.test.ts', 'egress.test.ts', 'layers.test.ts', 'cgroup-v2.test.ts']) {
+for (const file of [
+  'escape.test.ts',
+  'limits.test.ts',
+  'egress.test.ts',
+  'layers.test.ts',
+  'layers-host.test.ts',
+  'cgroup-v2.test.ts',
+]) {
   test(`as an ordinary user without cgroups: ${file}`, { skip }, () => {
     const { status, output } = runAsOrdinaryUser(['--test', '--test-reporter=tap', join(import.meta.dirname, file)])
     assert.equal(status, 0, output)

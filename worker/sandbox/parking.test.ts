@@ -9,12 +9,14 @@ import { LIMITS, runJob, shell } from './testing.ts'
 
 /** The waiting launchers of a worker, by host pid. */
 function findParked(worker: number): number[] {
-  return readdirSync('/proc')
-    .filter((pid) => /^\d+$/.test(pid))
-    .map(Number)
-    // The whole line: setpriv and prlimit end with the same words before they become the shell.
-    .filter((pid) => /^[^\0]*sh\0\/proc\/self\/fd\/4\0$/.test(readOf(pid, 'cmdline')))
-    .filter((pid) => Number(/^PPid:\s+(\d+)/m.exec(readOf(pid, 'status'))?.[1]) === worker)
+  return (
+    readdirSync('/proc')
+      .filter((pid) => /^\d+$/.test(pid))
+      .map(Number)
+      // The whole line: setpriv and prlimit end with the same words before they become the shell.
+      .filter((pid) => /^[^\0]*sh\0\/proc\/self\/fd\/4\0$/.test(readOf(pid, 'cmdline')))
+      .filter((pid) => Number(/^PPid:\s+(\d+)/m.exec(readOf(pid, 'status'))?.[1]) === worker)
+  )
 }
 
 function readOf(pid: number, name: string): string {
@@ -68,8 +70,24 @@ test('a launcher that died while it waited is replaced, and the job does not not
   await using sandbox = await openSandbox({ slots: 1, parked: 1 })
   const [pid = 0] = await untilParked(process.pid, 1)
   process.kill(pid, 'SIGKILL')
-  while (isRunning(pid)) await turn()
+  while (isRunning(pid)); // without a turn of the event loop, so that nobody has told the sandbox of it
   assert.equal((await runJob(sandbox, ['echo', 'ran'])).output, 'ran\n')
+})
+
+test('a launcher that dies before it has begun is an error of the sandbox, not the result of a job', async () => {
+  await using sandbox = await openSandbox({ slots: 1, parked: 1 })
+  const [pid = 0] = await untilParked(process.pid, 1)
+  process.kill(pid, 'SIGSTOP')
+  const told = Promise.withResolvers<void>()
+  async function* stdin(): AsyncGenerator<Uint8Array> {
+    told.resolve() // it is asked for when the launcher is told what to become
+    yield Buffer.from('x')
+  }
+  const job = sandbox.run({ command: ['echo', 'ran'], stdin: stdin(), limits: LIMITS })
+  await told.promise
+  process.kill(pid, 'SIGKILL')
+  await assert.rejects(job, /could not be started/)
+  assert.equal((await runJob(sandbox, ['echo', 'next'])).output, 'next\n')
 })
 
 test('without waiting launchers everything is the same but later', async () => {

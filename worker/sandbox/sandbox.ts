@@ -15,8 +15,10 @@ export interface SandboxOptions {
   cgroupParent?: CgroupParents | undefined
   /** Default: the binary this process runs. */
   node?: string
-  /** What jobs that ask for a GPU are given, from `findGpus`; default none. */
+  /** What jobs that ask for a GPU are given, from `findGranted`; default none. */
   gpus?: readonly Gpu[]
+  /** The longest a job may hold them, whatever its own limit says; default an hour. */
+  gpuMaxMs?: number
   /** How many launchers wait ahead of their jobs, each a shell of a megabyte; 0 makes every job wait for its own. Default 2. */
   parked?: number
 }
@@ -25,6 +27,7 @@ export interface SandboxOptions {
 const FIRST_SLOT_UID = 61_001
 const MAX_SLOTS = 128
 const PARKED = 2
+const GPU_MAX_MS = 3_600_000
 
 const TRIAL: SandboxLimits = {
   wallMs: 20_000,
@@ -51,6 +54,7 @@ export async function openSandbox(options: SandboxOptions): Promise<Sandbox> {
   const isRoot = process.getuid?.() === 0
   const state = makeState({ tools, slots: options.slots, arch: process.arch })
   const cgroups = openCgroups(state.name, options.cgroupParent)
+  if (cgroups.held.has('memory')) state.trustMemory()
   const layers = ['namespaces', 'seccomp', 'rlimits', ...(isRoot ? ['user-slot'] : []), ...cgroups.layers]
   if (!cgroups.held.has('memory') || !cgroups.held.has('pids')) layers.push('rss-watchdog')
   const node = options.node ?? process.execPath
@@ -62,6 +66,7 @@ export async function openSandbox(options: SandboxOptions): Promise<Sandbox> {
     node,
     inherited: findInheritedDescriptors(),
     gpus: options.gpus ?? [],
+    gpuMaxMs: options.gpuMaxMs ?? GPU_MAX_MS,
     slotUid: (slot) => (isRoot ? FIRST_SLOT_UID + slot : undefined),
     trash: new Set(),
   }

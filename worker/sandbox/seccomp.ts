@@ -66,9 +66,10 @@ const ifEqual = (value: number, ifTrue?: string, ifFalse?: string): Step => ({
 
 /**
  * The seccomp program of every job, as the bytes `bwrap --seccomp` reads: a deny list over a closed range of numbers
- * (what is newer than the table answers ENOSYS). Throws on an architecture without a table.
+ * (what is newer than the table answers ENOSYS). Where nothing in the kernel counts a job's memory, `isMemoryCounted` is false
+ * and the calls by which it could be held outside of processes and files are refused. Throws on an architecture without a table.
  */
-export function seccompProgram(arch: string): Buffer {
+export function seccompProgram(arch: string, isMemoryCounted: boolean): Buffer {
   const table = SYSCALLS[arch]
   if (table === undefined) throw new Error(`seccomp: no system call numbers for ${arch}`)
   const steps: Step[] = [
@@ -80,7 +81,7 @@ export function seccompProgram(arch: string): Buffer {
   ]
   // Also ends the x32 ABI, whose numbers begin at 0x40000000.
   steps.push({ code: JUMP_AT_LEAST, value: table.newest + 1, ifFalse: 'known' }, finish(ENOSYS), { label: 'known' })
-  for (const numbers of Object.values(table.refused)) {
+  for (const numbers of [...Object.values(table.refused), ...(isMemoryCounted ? [] : [table.uncounted])]) {
     for (const [name, number] of Object.entries(numbers)) {
       steps.push(ifEqual(number, undefined, `not ${name}`), finish(EPERM), { label: `not ${name}` })
     }

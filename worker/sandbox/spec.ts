@@ -45,7 +45,7 @@ export interface SandboxSpec {
    * memory through a pipe into the sandbox's own tmpfs, never to a disk, an environment or a command line.
    */
   secrets?: Readonly<Record<string, Uint8Array>>
-  /** Lets the job use the GPUs the sandbox was opened with; rejects with GpuUnavailable when those are none. */
+  /** Lets the job use the GPUs the sandbox was opened with, for no longer than they may be held; rejects with GpuUnavailable when there are none. */
   gpu?: boolean
   limits: SandboxLimits
   /**
@@ -64,7 +64,7 @@ export type KillReason = 'wall' | 'cpu' | 'memory' | 'pids' | 'output' | 'archiv
 
 export interface SandboxReceipt {
   layers: string[]
-  /** The limits as they were set. */
+  /** The limits as they were set: wallMs of a job with a GPU is at most what the worker allows. */
   limits: SandboxLimits
   wallMs: number
   /** null where neither a cgroup nor a sample saw it. */

@@ -24,10 +24,13 @@ export interface SandboxState {
   readonly folder: string
   /** Named pipes of the slots; closed to everyone but the worker. */
   readonly pipes: string
+  /** The filter of all jobs; until `trustMemory` one that fits a machine where nothing counts memory. */
   readonly seccomp: string
   /** What jobs see as passwd, group, hosts, nsswitch.conf. */
   readonly etc: string
   readonly forwarder: string
+  /** Control groups count the memory of jobs: what only they can count is no longer refused. Before the first job. */
+  trustMemory(): void
   /** Removes the control groups and the folder; rejects when a group is still held. */
   remove(cgroups: Cgroups): Promise<void>
 }
@@ -54,7 +57,9 @@ export function makeState(options: { tools: Tools; slots: number; arch: string }
   chmodSync(etc, 0o755)
   makePipes(options.tools.mkfifo, pipes, options.slots)
   const alive = own(pipes)
-  writeFileSync(seccomp, seccompProgram(options.arch), { mode: 0o600 })
+  const writeFilter = (isMemoryCounted: boolean): void =>
+    writeFileSync(seccomp, seccompProgram(options.arch, isMemoryCounted), { mode: 0o600 })
+  writeFilter(false)
   for (const [name, text] of Object.entries(ETC)) writeReadable(join(etc, name), text)
   // A copy, since the slots' users may have no way into the folder the product lies in.
   copyFileSync(join(import.meta.dirname, 'forwarder.mjs'), forwarder)
@@ -66,6 +71,7 @@ export function makeState(options: { tools: Tools; slots: number; arch: string }
     seccomp,
     etc,
     forwarder,
+    trustMemory: () => writeFilter(true),
     async remove(cgroups) {
       await closeCgroups(cgroups)
       closeSync(alive)

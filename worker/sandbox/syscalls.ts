@@ -6,6 +6,8 @@ export interface SyscallTable {
   /** The newest number this table was checked against; later ones do not exist for a job until someone has read them. */
   readonly newest: number
   readonly refused: Readonly<Record<string, Readonly<Record<string, number>>>>
+  /** Memory that belongs to no process and lies in no mount: only a control group counts it, so without one it is refused too. */
+  readonly uncounted: Readonly<Record<string, number>>
   readonly clone: number
   readonly clone3: number
   readonly ioctl: number
@@ -100,6 +102,7 @@ export const SYSCALLS: Readonly<Record<string, SyscallTable>> = {
         set_mempolicy_home_node: 450,
       },
     },
+    uncounted: { shmget: 29, memfd_create: 319 },
     clone: 56,
     clone3: 435,
     ioctl: 16,
@@ -187,6 +190,7 @@ export const SYSCALLS: Readonly<Record<string, SyscallTable>> = {
         set_mempolicy_home_node: 450,
       },
     },
+    uncounted: { shmget: 194, memfd_create: 279 },
     clone: 220,
     clone3: 435,
     ioctl: 29,

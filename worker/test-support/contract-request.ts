@@ -2,6 +2,7 @@ import type { IncomingMessage, Server } from 'node:http'
 import type { Socket } from 'node:net'
 import type { Endpoint } from '@hivesync/contracts/endpoint.ts'
 import * as contract from '@hivesync/contracts/worker-protocol.ts'
+import { signOff } from '@hivesync/contracts/workers.ts'
 import { parseSignature } from '@hivesync/protocol/signature.ts'
 
 export type Operation = keyof typeof operations
@@ -9,6 +10,7 @@ export const operations = {
   enrolWorker: contract.enrolWorker,
   claimJobs: contract.claimJobs,
   rotateKey: contract.rotateKey,
+  signOff,
   startLease: contract.startLease,
   startLeases: contract.startLeases,
   reportProgress: contract.reportProgress,

@@ -43,6 +43,10 @@ export interface ContractServer {
   readonly port: number
   readonly enrolmentToken: string
   readonly workers: Map<string, { publicKey: string; name: string }>
+  /** The token is a fleet's: it works again and again, and its workers are ephemeral and bound to this pool. */
+  fleet: string | undefined
+  /** What polls are told: the worker is to finish what it holds. */
+  draining: boolean
   readonly requests: Seen[]
   readonly leases: Map<number, Lease>
   /** The code with which files are refused. */
@@ -81,6 +85,8 @@ export async function openContractServer(options: { port?: number; from?: Contra
     port: 0,
     enrolmentToken: 'one-time-enrolment-token',
     ...{ workers: state.workers, requests: state.requests, leases: state.leases },
+    fleet: undefined,
+    draining: false,
     storageRefusal: undefined,
     intercept: undefined,
     holdsBeats: false,
@@ -174,6 +180,7 @@ export async function openContractServer(options: { port?: number; from?: Contra
     if (operation === 'claimJobs') return await claim(body, response)
     if (operation === 'heartbeat') return await beat(body, response)
     if (operation === 'rotateKey') return rotate(seen)
+    if (operation === 'signOff') return { status: state.workers.delete(seen.keyId ?? '') ? 204 : 401 }
     if (operation === 'startLeases') return startMany(body)
     if (operation === 'completeLeases') return completeMany(body)
     const lease = state.leases.get(token)
@@ -189,12 +196,12 @@ export async function openContractServer(options: { port?: number; from?: Contra
 
   function enrol(body: Members): Answer {
     const { publicKey, name } = body as { publicKey: string; name: string }
-    if (body.enrolmentToken !== server.enrolmentToken || state.workers.size > 0) {
-      return problem(401, 'invalid_enrolment_token')
-    }
-    const workerId = testId(900)
+    const isSpent = state.workers.size > 0 && server.fleet === undefined
+    if (body.enrolmentToken !== server.enrolmentToken || isSpent) return problem(401, 'invalid_enrolment_token')
+    const workerId = testId(900 + state.workers.size)
     state.workers.set(workerId, { publicKey, name })
-    return { status: 201, body: { workerId, name } }
+    const isFleet = server.fleet !== undefined
+    return { status: 201, body: { workerId, name, ephemeral: isFleet, pool: server.fleet ?? null, reusable: isFleet } }
   }
 
   async function claim(body: Members, response: ServerResponse): Promise<Answer> {
@@ -204,12 +211,14 @@ export async function openContractServer(options: { port?: number; from?: Contra
       const wake = Promise.withResolvers<void>()
       const poller = { free: Number(body.freeSlots), answer: wake.resolve }
       state.pollers.push(poller)
+      const timer = setTimeout(wake.resolve, Number(body.waitSeconds) * 1000)
       await Promise.race([wake.promise, closed])
+      clearTimeout(timer)
       state.pollers = state.pollers.filter((other) => other !== poller)
       if (response.destroyed) return { status: 200 }
     }
     const jobs = state.queued.splice(0, Number(body.freeSlots)).map((lease) => lease.claim)
-    return { status: 200, body: { jobs, draining: false } }
+    return { status: 200, body: { jobs, draining: server.draining } }
   }
 
   let heldBeat: PromiseWithResolvers<void> | undefined

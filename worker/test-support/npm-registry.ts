@@ -13,7 +13,7 @@ export interface TestPackage {
   files?: Readonly<Record<string, string>>
 }
 
-/** A real registry of tarballs on loopback: TLS by an authority made now, `redirects` by path for one that misbehaves. */
+/** A real registry of tarballs on loopback: TLS by an authority made now, `redirects` and `silent` by path for one that misbehaves. */
 export async function startRegistry(folder: string, packages: readonly TestPackage[]) {
   const [keyPath, caFile] = [join(folder, 'key.pem'), join(folder, 'ca.pem')]
   const subject = ['-subj', '/CN=npm.test', '-addext', 'subjectAltName=DNS:npm.example.test']
@@ -30,9 +30,11 @@ export async function startRegistry(folder: string, packages: readonly TestPacka
     digests.set(path, Buffer.from(await crypto.subtle.digest('SHA-512', Uint8Array.from(content))).toString('base64'))
   const requests: string[] = []
   const redirects = new Map<string, string>()
+  const silent = new Set<string>()
   const server = createServer({ key: await readFile(keyPath), cert: await readFile(caFile) }, (request, response) => {
     const path = request.url ?? ''
     requests.push(path)
+    if (silent.has(path)) return
     const location = redirects.get(path)
     const content = tarballs.get(path)
     if (location !== undefined) response.writeHead(302, { location }).end()
@@ -57,6 +59,7 @@ export async function startRegistry(folder: string, packages: readonly TestPacka
     caFile,
     requests,
     redirects,
+    silent,
     privateHost: `npm.example.test:${port}`,
     resolve: async () => ['127.0.0.1'],
     /** The files of a project that depends on these packages, as npm writes them; `change` edits the lockfile's entries. */

@@ -24,7 +24,7 @@ export const ls = defineCommand({
     const { items } = await listAll((cursor) => client.call(listWorkers, { query: { limit: '200', cursor } }))
     const rows = items.map((worker) => [
       worker.name,
-      { style: styles[worker.state], text: worker.state },
+      { style: styles[worker.state], text: worker.ephemeral ? `${worker.state}, ephemeral` : worker.state },
       `${worker.running}/${worker.slots}`,
       worker.isolation === null ? 'unknown' : worker.isolation.level,
       worker.lastSeenAt === null ? 'never' : formatAge(worker.lastSeenAt, machine.now()),

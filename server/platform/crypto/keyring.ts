@@ -11,11 +11,13 @@ export type Purpose =
   | 'throttle'
   | 'artifact-url'
   | 'store'
+  | 'backup'
   | 'preview'
   | 'worker-callback'
   | 'webhook'
   | 'cursor'
   | 'idempotency'
+  | 'audit-subject'
 
 const version = 'v1'
 const salt = 'hivesync/v1'

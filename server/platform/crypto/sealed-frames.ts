@@ -1,5 +1,5 @@
 import { createCipheriv, createDecipheriv, randomBytes } from 'node:crypto'
-import { type Keyring, SealBroken } from './keyring.ts'
+import { type Keyring, type Purpose, SealBroken } from './keyring.ts'
 
 /** How much of a content one frame holds; the last one holds the rest, and may be empty. */
 export const frameBytes = 64 * 1024
@@ -10,14 +10,18 @@ const nonceBytes = 12
 const keyBytes = 32
 
 /** A key for one content alone, and the header that keeps it: sealed under HIVESYNC_SECRET, bound to the content's name. */
-export function createContentKey(keyring: Keyring, name: string): { key: Buffer; header: Buffer } {
+export function createContentKey(
+  keyring: Keyring,
+  name: string,
+  purpose: Purpose = 'store',
+): { key: Buffer; header: Buffer } {
   const key = randomBytes(keyBytes)
-  return { key, header: Buffer.from(keyring.seal('store', key, name), 'latin1') }
+  return { key, header: Buffer.from(keyring.seal(purpose, key, name), 'latin1') }
 }
 
 /** Throws SealBroken for a header of another content, or of a secret that is no longer listed. */
-export function readContentKey(keyring: Keyring, name: string, header: Buffer): Buffer {
-  return keyring.open('store', header.toString('latin1'), name)
+export function readContentKey(keyring: Keyring, name: string, header: Buffer, purpose: Purpose = 'store'): Buffer {
+  return keyring.open(purpose, header.toString('latin1'), name)
 }
 
 /**

@@ -15,6 +15,10 @@ export type DatabaseErrorCode =
   | 'migration_changed'
   | 'migration_missing'
   | 'migration_unknown'
+  | 'role_refused'
+  | 'database_unavailable'
+  | 'database_not_empty'
+  | 'copy_broken'
 
 /** An error of this layer. `code` is stable; the message names neither values nor passwords. */
 export class DatabaseError extends Error {

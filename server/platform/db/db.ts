@@ -2,6 +2,8 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { CamelCasePlugin, type Dialect, Kysely, sql, type Transaction } from 'kysely'
 import { secureRandomBytes } from '../crypto/hash.ts'
+import { AppError } from '../errors.ts'
+import { createDatabaseCounts, type DatabaseCounts } from './database-counts.ts'
 import { DatabaseError } from './database-error.ts'
 import type { Schema } from './schema.ts'
 import { isRetryable } from './sql-state.ts'
@@ -36,6 +38,8 @@ export interface DatabaseOptions {
 export interface Database {
   readonly kysely: Kysely<Schema>
   readonly dialect: 'sqlite' | 'postgres'
+  /** What it has done since it was opened. */
+  counts(): DatabaseCounts
   /**
    * Runs the body in one transaction and resolves when it is durable. The body awaits only its own statements, all
    * through `tx`; on PostgreSQL it runs again after a deadlock or serialization failure, so it changes nothing outside.
@@ -56,6 +60,7 @@ const retryBaseMs = 10
 /** Opens `sqlite:<path>` (for this process alone, else `database_in_use`) or `postgres://…`; applies no migrations. */
 export async function openDatabase(url: string, options: DatabaseOptions = {}): Promise<Database> {
   const scopes = createScopes()
+  const counts = createDatabaseCounts()
   const {
     log,
     transactionTimeoutMs = 5_000,
@@ -70,16 +75,18 @@ export async function openDatabase(url: string, options: DatabaseOptions = {}): 
 
   let dialect: Dialect
   let close: () => Promise<void>
+  let countGroups = (): number => 0
   const isSqlite = url.startsWith('sqlite:')
   if (isSqlite) {
     const store = new SqliteStore(sqlitePath(url), { transactionTimeoutMs, groupBudgetMs, onFault })
     dialect = sqliteDialect(store, scopes)
     close = () => store.close()
+    countGroups = () => store.group.groups
   } else if (/^postgres(ql)?:\/\//.test(url)) {
     // Loaded only here: 43 ms and 16 modules that an embedded start does not need.
     const { createPool, postgresDialect } = await import('./postgres.ts')
     const pool = createPool(url, { poolSize, connectTimeoutMs, statementTimeoutMs, transactionTimeoutMs, onFault })
-    dialect = postgresDialect(pool, scopes)
+    dialect = postgresDialect(pool, scopes, counts)
     close = async () => {
       if (!pool.ending) await pool.end()
     }
@@ -100,16 +107,25 @@ export async function openDatabase(url: string, options: DatabaseOptions = {}): 
   const database: Database = {
     kysely,
     dialect: isSqlite ? 'sqlite' : 'postgres',
+    counts: () => ({ ...counts, groups: countGroups() }),
     async transaction(body) {
       if (scopes.getStore()?.active) {
         throw new DatabaseError('transaction_nested', 'a transaction inside a transaction; pass tx on instead')
       }
       for (let tries = 1; ; tries++) {
         try {
-          return await attempt(body)
+          const result = await attempt(body)
+          counts.committed++
+          return result
         } catch (error) {
-          if (tries === maxAttempts || !isRetryable(error)) throw error
+          if (tries === maxAttempts || !isRetryable(error)) {
+            // A refusal undoes what it refuses; nothing has failed.
+            if (error instanceof AppError) counts.refused++
+            else counts.failed++
+            throw error
+          }
         }
+        counts.retried++
         await delay(random() * retryBaseMs * 2 ** tries)
       }
     },

@@ -46,13 +46,19 @@ export function least<V, S>(db: Kysely<S>, a: Expression<V> | V, b: Expression<V
     : sql<V>`min(coalesce(${a}, ${b}), coalesce(${b}, ${a}))`
 }
 
-/** Whether a column's text is one of the values, which travel as one parameter: a list that people make longer outgrows those of a statement (SQLite: 32,766). */
+/**
+ * Whether a column's text is one of the values, which travel as one parameter: a list that people make longer outgrows those of a statement (SQLite: 32,766). An
+ * index of the column serves it on both.
+ */
 export function isOneOf<S>(db: Kysely<S>, column: string, values: readonly string[]): RawBuilder<SqlBool> {
-  const list = JSON.stringify(values)
-  // coalesce keeps the planner from joining the list, row by row for each row: as it stands it is hashed once.
   return dialectOf(db) === 'postgres'
-    ? sql<SqlBool>`coalesce(${sql.ref(column)} in (select jsonb_array_elements_text(${list}::text::jsonb)), false)`
-    : sql<SqlBool>`${sql.ref(column)} in (select value from json_each(${list}))`
+    ? sql<SqlBool>`${sql.ref(column)} = any (${arrayText(values)}::text::text[])`
+    : sql<SqlBool>`${sql.ref(column)} in (select value from json_each(${JSON.stringify(values)}))`
+}
+
+/** The values as PostgreSQL writes an array: https://www.postgresql.org/docs/15/arrays.html#ARRAYS-IO */
+export function arrayText(values: readonly (string | number)[]): string {
+  return `{${values.map((value) => `"${String(value).replace(/["\\]/g, '\\$&')}"`).join(',')}}`
 }
 
 /** The texts of a group, a line each; null of an empty group. */
@@ -115,4 +121,13 @@ function postgresUniqueViolation(error: Error): string | undefined {
   const [, columns] = /^[^(]*\(([a-z0-9_, ]+)\)=\(/.exec(detail) ?? []
   if (columns === undefined || !('table' in error)) return String(error.constraint)
   return `${error.table}(${columns.replaceAll(', ', ',')})`
+}
+
+/** The time of PostgreSQL's own clock, epoch milliseconds; SQLite has none. */
+export async function findDatabaseTime(db: Db): Promise<number | undefined> {
+  if (dialectOf(db) === 'sqlite') return undefined
+  const { rows } = await sql<{
+    now: number
+  }>`select (extract(epoch from clock_timestamp()) * 1000)::bigint as now`.execute(db)
+  return rows[0] === undefined ? undefined : Number(rows[0].now)
 }

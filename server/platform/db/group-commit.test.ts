@@ -3,6 +3,7 @@ import { chmodSync, mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } 
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, test } from 'node:test'
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import { sql } from 'kysely'
 import { type Database, type Db, openDatabase } from './db.ts'
 import { SqliteStore } from './sqlite-store.ts'
@@ -36,7 +37,7 @@ function newStore(): SqliteStore {
   return new SqliteStore(join(folder, 'store.db'), { ...patience, onFault: assert.fail })
 }
 
-test('transactions of one tick share a commit, those of another tick do not', async () => {
+test('transactions of one tick share a commit, those that come when it is done do not', async () => {
   const store = newStore()
   try {
     store.writer.database.exec('create table probe (id integer primary key)')
@@ -49,6 +50,19 @@ test('transactions of one tick share a commit, those of another tick do not', as
     assert.equal(store.group.groups, 1)
     await insert(6)
     assert.equal(store.group.groups, 2)
+  } finally {
+    await store.close()
+  }
+})
+
+test('a transaction that comes a few turns of the event loop later shares the commit that it would wait for', async () => {
+  const store = newStore()
+  try {
+    const take = async () => (await store.group.enter(() => {})).end('kept')
+    const first = take()
+    for (let turn = 0; turn < 3; turn++) await nextTurn()
+    await Promise.all([first, take()])
+    assert.equal(store.group.groups, 1)
   } finally {
     await store.close()
   }

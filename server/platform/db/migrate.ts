@@ -4,6 +4,7 @@ import { DatabaseError } from './database-error.ts'
 import type { Database, Db } from './db.ts'
 import { withLock } from './dialect.ts'
 import { type Migration, migrationsDirectory, readMigrations, renderMigration } from './migration-files.ts'
+import { sqlState } from './sql-state.ts'
 
 interface MigrationRow {
   version: number
@@ -14,14 +15,15 @@ interface MigrationRow {
 /**
  * Applies what is missing and returns the names applied. Refuses to go on when an applied file has changed or is gone
  * (`migration_changed`, `migration_missing`) or the database is newer than this program (`migration_unknown`).
+ * `upTo` stops after that many, for rows that were copied from a database of that state.
  * Replicas may call it at once: they queue for an advisory lock, and SQLite has a single process anyway.
  */
 export async function migrate(
   database: Database,
-  options: { now: () => number; directory?: string },
+  options: { now: () => number; directory?: string; upTo?: number },
 ): Promise<string[]> {
-  const { directory = migrationsDirectory, now } = options
-  const migrations = await readMigrations(directory)
+  const { directory = migrationsDirectory, now, upTo } = options
+  const migrations = (await readMigrations(directory)).slice(0, upTo)
   const applied: string[] = []
   for (;;) {
     const name = await database.transaction(async (tx) => {
@@ -36,6 +38,16 @@ export async function migrate(
     })
     if (name === undefined) return applied
     applied.push(name)
+  }
+}
+
+/** Whether nothing is missing, found by reading alone: all that a role may do which has no right to the schema. False for a database without one. */
+export async function isMigrated(database: Database, directory = migrationsDirectory): Promise<boolean> {
+  try {
+    return findNext(await readMigrations(directory), await readApplied(database.kysely)) === undefined
+  } catch (error) {
+    if (sqlState(error) === '42P01') return false // undefined_table
+    throw error
   }
 }
 

@@ -107,6 +107,48 @@ onEachDatabase((open, { dialect, createUrl }) => {
     }
   })
 
+  test('a transaction whose first statement fails, with which its begin has travelled, leaves a session that works', async () => {
+    const database = await open({ poolSize: 1 })
+    await createProbe(database)
+    await assert.rejects(
+      database.transaction(async (tx) => {
+        await sql`select 1/0`.execute(tx)
+      }),
+      { code: '22012' },
+    )
+    await hit(database.kysely, 1)
+    await assert.rejects(
+      database.transaction(async (tx) => {
+        await hit(tx, 1)
+        throw new Error('changed its mind')
+      }),
+    )
+    assert.deepEqual(await hitsOf(database), [1, 0])
+  })
+
+  test('what is asked often is kept prepared, up to a bound, but nothing that a new column would break', async () => {
+    const database = await open({ poolSize: 1 })
+    await createProbe(database)
+    const often = async (text: string) => {
+      for (let use = 0; use < 25; use++) await sql.raw(text).execute(database.kysely)
+    }
+    await often('select id from probe')
+    await often('select * from probe')
+    await often('select probe.* from probe')
+    await often('update probe set hits = 0 returning *')
+    const prepared = async () =>
+      (
+        await sql<{ statement: string }>`select statement from pg_prepared_statements order by 1`.execute(
+          database.kysely,
+        )
+      ).rows.map(({ statement }) => statement)
+    assert.deepEqual(await prepared(), ['select id from probe'])
+    await database.runScript('alter table probe add column more text')
+    await sql.raw('select * from probe').execute(database.kysely)
+    for (let number = 0; number < 110; number++) await often(`select id + ${number} as sum from probe`)
+    assert.equal((await prepared()).length, 100)
+  })
+
   test('a statement that runs too long is canceled', async () => {
     const database = await open({ statementTimeoutMs: 100 })
     await assert.rejects(sql`select pg_sleep(60)`.execute(database.kysely), { code: '57014' })

@@ -1,7 +1,16 @@
-// Kysely's PostgreSQL dialect over a pg pool whose clients parse, time out and fail as this project needs.
-import { CompiledQuery, type DatabaseConnection, type Dialect, type Driver, PostgresDialect } from 'kysely'
+// Kysely on PostgreSQL over a pg pool whose clients parse, time out and fail as this project needs.
+import {
+  type CompiledQuery,
+  type Dialect,
+  PostgresAdapter,
+  PostgresIntrospector,
+  PostgresQueryCompiler,
+  type QueryResult,
+} from 'kysely'
 import pg from 'pg'
+import { createDatabaseCounts, type DatabaseCounts } from './database-counts.ts'
 import { DatabaseError } from './database-error.ts'
+import { getTypeParser } from './postgres-types.ts'
 import { sqlState } from './sql-state.ts'
 import {
   guardDriver,
@@ -36,6 +45,8 @@ export function createPool(url: string, options: PostgresOptions): pg.Pool {
     statement_timeout: options.statementTimeoutMs,
     idle_in_transaction_session_timeout: options.transactionTimeoutMs,
     types: { getTypeParser },
+    // `begin` travels with the first statement.
+    pipeline: true,
   })
   pool.on('error', options.onFault)
   pool.on('connect', (client) => {
@@ -56,78 +67,146 @@ function lostError(error: Error): Error {
   })
 }
 
-const oid = { bool: 16, bytea: 17, int8: 20, numeric: 1700 }
-
-// What SQLite gives for the same query: numbers for bigint, count() and sum(); 1 and 0 for conditions; plain bytes.
-function getTypeParser(id: number, format?: 'text' | 'binary'): (text: string) => unknown {
-  if (format !== 'binary') {
-    if (id === oid.int8 || id === oid.numeric) return parseNumber
-    if (id === oid.bool) return (text) => (text === 't' ? 1 : 0)
-    if (id === oid.bytea) return (text) => new Uint8Array(Buffer.from(text.slice(2), 'hex'))
-  }
-  return pg.types.getTypeParser(id, format)
-}
-
-function parseNumber(text: string): number {
-  const number = Number(text)
-  if (Number.isInteger(number) && !Number.isSafeInteger(number)) {
-    throw new DatabaseError('value_out_of_range', 'an integer beyond 2^53 cannot be a JavaScript number')
-  }
-  return number
-}
-
 /** Kysely's dialect for one pool. */
-export function postgresDialect(pool: pg.Pool, scopes: TransactionScopes): Dialect {
-  const dialect = new PostgresDialect({
-    pool: {
-      async connect() {
-        const client = await pool.connect()
-        const scope = scopes.getStore()
-        if (scope?.active) owners.set(client, scope)
-        return client
-      },
-      end: () => pool.end(),
-      options: pool.options,
-      Client: pg.Client,
-    },
-  })
+export function postgresDialect(pool: pg.Pool, scopes: TransactionScopes, counts = createDatabaseCounts()): Dialect {
   return {
-    createDriver: () => guardDriver(postgresDriver(dialect.createDriver()), scopes),
-    createQueryCompiler: () => dialect.createQueryCompiler(),
-    createAdapter: () => dialect.createAdapter(),
-    createIntrospector: (db) => dialect.createIntrospector(db),
+    createDriver: () => guardDriver(postgresDriver(pool, scopes, counts), scopes),
+    createQueryCompiler: () => new PostgresQueryCompiler(),
+    createAdapter: () => new PostgresAdapter(),
+    createIntrospector: (db) => new PostgresIntrospector(db),
   }
 }
 
-class PostgresScriptConnection implements ScriptConnection {
-  readonly inner: DatabaseConnection
+/** Changed rows are counted for these, as Kysely does. */
+const changing: ReadonlySet<string> = new Set(['INSERT', 'UPDATE', 'DELETE', 'MERGE'])
 
-  constructor(inner: DatabaseConnection) {
-    this.inner = inner
+class PostgresConnection implements ScriptConnection {
+  readonly #client: pg.PoolClient
+  readonly #names: StatementNames
+  #beginning: Promise<unknown> | undefined
+  #isBroken = false
+
+  constructor(client: pg.PoolClient, names: StatementNames) {
+    this.#client = client
+    this.#names = names
   }
 
-  executeQuery: DatabaseConnection['executeQuery'] = (query) => this.inner.executeQuery(query)
+  async executeQuery<R>({ sql, parameters }: CompiledQuery): Promise<QueryResult<R>> {
+    const { command, rowCount, rows } = await this.#send({
+      text: sql,
+      values: [...parameters],
+      name: this.#names.find(sql),
+    })
+    return { rows: rows as R[], ...(changing.has(command) && { numAffectedRows: BigInt(rowCount ?? 0) }) }
+  }
 
   // Without parameters pg uses the simple protocol, which takes several statements at once.
   async executeScript(text: string): Promise<void> {
-    await this.inner.executeQuery(CompiledQuery.raw(text))
+    await this.#send({ text })
   }
 
-  streamQuery: DatabaseConnection['streamQuery'] = (query, chunkSize) => this.inner.streamQuery(query, chunkSize)
+  /** Begins without waiting: the word goes out with the first statement, and is answered with it. */
+  begin(text: string): void {
+    this.#beginning = this.#client.query(text)
+    this.#beginning.catch(() => {}) // told to the statement that waits for it
+  }
+
+  async commit(): Promise<void> {
+    const { command } = await this.#send({ text: 'commit' })
+    if (command === 'ROLLBACK') throw new DatabaseError('transaction_aborted', 'an earlier statement failed')
+  }
+
+  async rollback(): Promise<void> {
+    try {
+      await this.#send({ text: 'rollback' })
+    } catch (error) {
+      this.#isBroken = true
+      throw error
+    }
+  }
+
+  release(): void {
+    this.#client.release(this.#isBroken)
+  }
+
+  async #send(query: pg.QueryConfig): Promise<pg.QueryResult> {
+    const beginning = this.#beginning
+    this.#beginning = undefined
+    const [result] = await Promise.all([this.#client.query(query), beginning])
+    return result
+  }
+
+  // biome-ignore lint/correctness/useYield: the guard refuses streaming before this
+  async *streamQuery(): AsyncIterableIterator<never> {
+    throw new Error('rows are not streamed')
+  }
 }
 
-function postgresDriver(driver: Driver): ScriptDriver {
-  const own = (connection: unknown): DatabaseConnection => {
-    if (connection instanceof PostgresScriptConnection) return connection.inner
+async function connect(pool: pg.Pool, counts: DatabaseCounts): Promise<pg.PoolClient> {
+  if (pool.idleCount > 0) return pool.connect()
+  const startedAt = performance.now()
+  try {
+    return await pool.connect()
+  } finally {
+    counts.poolWaits++
+    counts.poolWaitMs += performance.now() - startedAt
+  }
+}
+
+interface StatementNames {
+  /** The name under which sessions keep the statement prepared; undefined for one that is not. */
+  find(text: string): string | undefined
+}
+
+/** A text this frequent is kept prepared by each session: parsing and planning a claim costs as much as running it. */
+const usesBeforeNaming = 20
+/** What a session keeps costs the database memory, some 30 KB for a statement. */
+const maxNames = 100
+/** Texts counted, after which counting begins anew: lists of varying length make many that are rare. */
+const maxCounted = 1000
+
+/** `*` stands for the columns of the day it was prepared: the next version's migration would fail it in each session of this one. */
+const everyColumn = /(\bselect|\breturning|[,.])\s*\*/i
+
+function createNames(): StatementNames {
+  const names = new Map<string, string>()
+  let uses = new Map<string, number>()
+  return {
+    find(text) {
+      const name = names.get(text)
+      if (name !== undefined || names.size === maxNames) return name
+      if (everyColumn.test(text)) return undefined
+      const count = (uses.get(text) ?? 0) + 1
+      if (uses.size >= maxCounted) uses = new Map()
+      uses.set(text, count)
+      if (count === usesBeforeNaming) names.set(text, `s${names.size}`)
+      return undefined
+    },
+  }
+}
+
+function postgresDriver(pool: pg.Pool, scopes: TransactionScopes, counts: DatabaseCounts): ScriptDriver {
+  const names = createNames()
+  const own = (connection: unknown): PostgresConnection => {
+    if (connection instanceof PostgresConnection) return connection
     throw new TypeError('a connection of another driver')
   }
   return {
-    init: () => driver.init(),
-    acquireConnection: async () => new PostgresScriptConnection(await driver.acquireConnection()),
-    beginTransaction: (connection, settings) => driver.beginTransaction(own(connection), settings),
-    commitTransaction: (connection) => driver.commitTransaction(own(connection)),
-    rollbackTransaction: (connection) => driver.rollbackTransaction(own(connection)),
-    releaseConnection: (connection) => driver.releaseConnection(own(connection)),
-    destroy: () => driver.destroy(),
+    async init() {},
+    async acquireConnection() {
+      const client = await connect(pool, counts)
+      const scope = scopes.getStore()
+      if (scope?.active) owners.set(client, scope)
+      return new PostgresConnection(client, names)
+    },
+    async beginTransaction(connection) {
+      own(connection).begin('begin')
+    },
+    commitTransaction: (connection) => own(connection).commit(),
+    rollbackTransaction: (connection) => own(connection).rollback(),
+    async releaseConnection(connection) {
+      own(connection).release()
+    },
+    destroy: () => pool.end(),
   }
 }

@@ -1,13 +1,16 @@
 import type { Generated } from 'kysely'
+import type { AuditSchema } from './schema-audit.ts'
 import type { IdentitySchema } from './schema-identity.ts'
+import type { OversightSchema } from './schema-oversight.ts'
+import type { WebhookSchema } from './schema-webhooks.ts'
 
 /** The tables as TypeScript sees them (camelCase through CamelCasePlugin); the SQL in migrations/ is the source. Times are epoch milliseconds. */
-export interface Schema extends IdentitySchema {
+export interface Schema extends AuditSchema, IdentitySchema, OversightSchema, WebhookSchema {
   projects: Projects
   projectMembers: { projectId: string; userId: string; role: 'viewer' | 'editor' | 'owner'; createdAt: number }
-  auditEvents: AuditEvents
   outbox: { seq: Generated<number>; at: number; topic: string; teamId: string | null; payload: string }
   jobs: Jobs
+  tiers: Tiers
   jobQueue: JobQueue
   workers: Workers
   workerEnrolments: WorkerEnrolments
@@ -45,22 +48,6 @@ interface Projects {
   createdBy: string | null
   createdAt: number
   archivedAt: number | null
-}
-
-interface AuditEvents {
-  id: string
-  at: number
-  actorKind: string
-  actorId: string | null
-  teamId: string | null
-  projectId: string | null
-  action: string
-  targetKind: string | null
-  targetId: string | null
-  outcome: 'succeeded' | 'refused'
-  requestId: string | null
-  ip: string | null
-  details: string
 }
 
 interface Jobs {
@@ -103,6 +90,8 @@ interface Jobs {
   backoff: string | null
   scheduleId: string | null
   scheduledFor: number | null
+  requestId: string | null
+  traceParent: string | null
 }
 
 interface JobQueue {
@@ -142,6 +131,10 @@ interface Workers {
   keyExpiresAt: number | null
   previousPublicKey: string | null
   previousKeyUntil: number | null
+  enrolmentId: string | null
+  boundPool: string | null
+  /** 1 for a worker that signs off when it ends and is retired when it falls silent. */
+  ephemeral: Generated<number>
 }
 
 interface WorkerEnrolments {
@@ -152,8 +145,15 @@ interface WorkerEnrolments {
   createdBy: string | null
   createdAt: number
   expiresAt: number
+  /** The last time. */
   usedAt: number | null
+  /** The first worker that enrolled with it. */
   workerId: string | null
+  maxUses: Generated<number>
+  uses: Generated<number>
+  pool: string | null
+  ephemeral: Generated<number>
+  revokedAt: number | null
 }
 
 interface JobAttempts {
@@ -277,4 +277,24 @@ interface Artifacts {
   sha256: string
   createdAt: number
   expiresAt: number
+}
+
+/** What each plan allows. */
+export interface Tiers {
+  name: string
+  rateMultiplier: number
+  waitingJobs: number
+  runningJobs: number
+  weight: number
+  bundleBytes: number
+  storedBytes: number
+  previewMinutes: number
+  aiTokensPerMonth: number
+  webhookEndpoints: number
+  bodyBytes: number
+  headerBytes: number
+  stringLength: number
+  arrayItems: number
+  pageItems: number
+  updatedAt: number | null
 }

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { before, test } from 'node:test'
 import type { Database } from './db.ts'
-import { insert, rows, run, runTogether, statement, text } from './statement.ts'
+import { insert, oneOf, only, rows, run, runTogether, statement, text, updateEach } from './statement.ts'
 import { onEachDatabase } from './test-databases.ts'
 
 const columns = { rowId: 'bigint', someText: 'text', bigValue: 'bigint' } as const
@@ -68,6 +68,67 @@ onEachDatabase((open) => {
         returning big_value, ${text(`'said'`)} as word`,
     )
     assert.deepEqual(changed, { bigValue: 16, word: 'said' })
+  })
+
+  test('one of a list is found however its values are written, and an empty list holds none', async () => {
+    await clear()
+    const words = ['a', 'b,c', '{"d"}', 'e\\', "f'g", 'null', '']
+    await run(
+      database.kysely,
+      insert(
+        'listed_rows',
+        columns,
+        words.map((someText, rowId) => ({ rowId, someText })),
+      ),
+    )
+    const find = async (values: string[]) =>
+      (
+        await run<{ someText: string }>(
+          database.kysely,
+          statement`select some_text from listed_rows where some_text ${oneOf('text', values)} order by row_id`,
+        )
+      ).map(({ someText }) => someText)
+    for (const word of words) assert.deepEqual(await find([word, 'nobody']), [word])
+    assert.deepEqual(await find(words), words)
+    assert.deepEqual(await find([]), [])
+    assert.deepEqual(
+      await run(database.kysely, statement`select row_id from listed_rows where row_id ${oneOf('bigint', [2, 99])}`),
+      [{ rowId: 2 }],
+    )
+    assert.throws(() => oneOf('text', ['a\0']), { code: 'parameter_refused' })
+  })
+
+  test('each row of a list gets its own values, the others keep theirs', async () => {
+    await clear()
+    await run(
+      database.kysely,
+      insert(
+        'listed_rows',
+        columns,
+        [1, 2, 3].map((rowId) => ({ rowId, someText: 'old' })),
+      ),
+    )
+    const set = statement`some_text = new_text, big_value = ${7}`
+    const list = [
+      { ofKey: 3, newText: null },
+      { ofKey: 1, newText: 'new' },
+      { ofKey: 9, newText: 'nobody' },
+    ]
+    const updated = { ofKey: 'bigint', newText: 'text' } as const
+    await run(database.kysely, updateEach('listed_rows', 'row_id', set, updated, list))
+    assert.deepEqual(await readAll(), [
+      { rowId: 1, someText: 'new', bigValue: 7 },
+      { rowId: 2, someText: 'old', bigValue: null },
+      { rowId: 3, someText: null, bigValue: 7 },
+    ])
+  })
+
+  test('a part for one of the databases is not asked of the other', async () => {
+    const [row] = await run<{ word: string }>(
+      database.kysely,
+      statement`select ${'x'} ${only('postgres', statement`|| ${'postgres'}`)} ${only('sqlite', statement`|| ${'sqlite'}`)} || ${'!'} as word`,
+    )
+    assert.equal(row?.word, `x${database.dialect}!`)
   })
 
   test('statements together are one transaction’s: outside of one they are refused, and one that fails undoes all', async () => {

@@ -3,7 +3,7 @@
 import { CompiledQuery } from 'kysely'
 import { DatabaseError } from './database-error.ts'
 import type { Db } from './db.ts'
-import { dialectOf } from './dialect.ts'
+import { arrayText, dialectOf } from './dialect.ts'
 import { requirePortableParameters } from './parameters.ts'
 
 type Scalar = string | number | null
@@ -12,7 +12,7 @@ type Dialect = 'sqlite' | 'postgres'
 /** Trusted text with values in it; a value is bound, never pasted. */
 export interface Statement {
   readonly texts: readonly string[]
-  readonly values: readonly (Scalar | Rows | Text | Statement)[]
+  readonly values: readonly (Scalar | Rows | Text | OneOf | Only | Statement)[]
 }
 
 class Rows {
@@ -31,6 +31,24 @@ class Text {
   }
 }
 
+class OneOf {
+  readonly type: ColumnType
+  readonly values: readonly (string | number)[]
+  constructor(type: ColumnType, values: readonly (string | number)[]) {
+    this.type = type
+    this.values = values
+  }
+}
+
+class Only {
+  readonly dialect: Dialect
+  readonly part: Statement
+  constructor(dialect: Dialect, part: Statement) {
+    this.dialect = dialect
+    this.part = part
+  }
+}
+
 /** A statement, written as it is: `${…}` binds a value, or takes in rows, trusted text or another statement. */
 export function statement(texts: TemplateStringsArray, ...values: Statement['values']): Statement {
   return { texts, values }
@@ -42,7 +60,19 @@ export function text(of: string | ((dialect: Dialect) => string)): Text {
 }
 
 /** Columns in camel case, as rows have them; the database knows them in snake case. */
-export type Columns = Readonly<Record<string, 'text' | 'bigint'>>
+export type Columns = Readonly<Record<string, ColumnType>>
+type ColumnType = 'text' | 'bigint'
+
+/** What follows a column to say that it is one of the values, which travel as one parameter and are looked up in an index. */
+export function oneOf(type: ColumnType, values: readonly (string | number)[]): OneOf {
+  requirePortableParameters(values)
+  return new OneOf(type, values)
+}
+
+/** A part of a statement that one of the databases needs, and the other is not asked. */
+export function only(dialect: Dialect, part: Statement): Only {
+  return new Only(dialect, part)
+}
 
 /** Rows as a table named `r` to select from. A row without one of the columns has null there. */
 export function rows<C extends Columns>(
@@ -68,6 +98,11 @@ function namesOf(columns: Columns): readonly (readonly [name: string, column: st
 
 const toSnake = (name: string): string => name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`)
 
+/** Columns of a table to select, named as rows have them. */
+export function columnsOf(table: string, names: readonly string[]): Text {
+  return text(names.map((name) => `${table}.${toSnake(name)}`).join(', '))
+}
+
 // Half of a surrogate pair becomes U+FFFD, as on the way of every other parameter; PostgreSQL would refuse its escape.
 const wellFormed = (_key: string, value: unknown): unknown => (typeof value === 'string' ? value.toWellFormed() : value)
 
@@ -85,6 +120,25 @@ export function insert<C extends Columns>(
   return statement`insert into ${text(`${table} (${names}) select ${names}`)} from ${rows(columns, list)} where true ${text(tail)}`
 }
 
+/**
+ * Gives each row that a list names by `ofKey` values of its own. PostgreSQL is told the keys once more: of a list of unknown length it takes so many to come that
+ * it would rather read a table of ten thousand rows than its index.
+ */
+export function updateEach<C extends Columns & { ofKey: ColumnType }>(
+  table: string,
+  key: string,
+  set: Statement,
+  columns: C,
+  list: readonly ({ readonly ofKey: string | number } & { readonly [K in keyof C]?: Scalar | undefined })[],
+): Statement {
+  const keys = oneOf(
+    columns.ofKey,
+    list.map(({ ofKey }) => ofKey),
+  )
+  return statement`update ${text(table)} set ${set} from ${rows(columns, list)}
+    where ${text(key)} = of_key ${only('postgres', statement`and ${text(key)} ${keys}`)}`
+}
+
 function compile({ texts, values }: Statement, dialect: Dialect, parameters: unknown[]): string {
   let sql = texts[0] ?? ''
   for (const [index, value] of values.entries()) {
@@ -96,6 +150,8 @@ function compile({ texts, values }: Statement, dialect: Dialect, parameters: unk
 function part(value: Statement['values'][number], dialect: Dialect, parameters: unknown[]): string {
   if (value instanceof Text) return value.of(dialect)
   if (value instanceof Rows) return table(value, dialect, parameters)
+  if (value instanceof OneOf) return membership(value, dialect, parameters)
+  if (value instanceof Only) return value.dialect === dialect ? compile(value.part, dialect, parameters) : ''
   if (typeof value === 'object' && value !== null) return compile(value, dialect, parameters)
   parameters.push(value)
   return dialect === 'postgres' ? `$${parameters.length}` : '?'
@@ -107,6 +163,13 @@ function table({ columns, json }: Rows, dialect: Dialect, parameters: unknown[])
   return dialect === 'postgres'
     ? `json_to_recordset($${parameters.length}::json) as r (${names.map(([name, column]) => `${column} ${columns[name]}`).join(', ')})`
     : `(select ${names.map(([, column]) => `value ->> '$.${column}' as ${column}`).join(', ')} from json_each(?)) as r`
+}
+
+function membership({ type, values }: OneOf, dialect: Dialect, parameters: unknown[]): string {
+  parameters.push(dialect === 'postgres' ? arrayText(values) : JSON.stringify(values, wellFormed))
+  return dialect === 'postgres'
+    ? `= any ($${parameters.length}::text::${type}[])`
+    : 'in (select value from json_each(?))'
 }
 
 /** Runs the statement; its result's columns come in camel case, as everywhere. */

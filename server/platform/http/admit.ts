@@ -1,10 +1,15 @@
-import type { Endpoint } from '@hivesync/contracts/endpoint.ts'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { type Identity, nobody } from '../actor.ts'
 import { AppError } from '../errors.ts'
 import type { Guard } from './guard.ts'
+import { applyVerdict } from './limit-headers.ts'
+import type { Limited } from './rate-limits.ts'
+import { requireHeaderSize, requireRequestSize } from './request-plan.ts'
 
-/** Proves, counts and authorises a request before anything of its body is read; then `request.actor` is who asks. */
+/** An address that no operation has is counted as a read by nobody: who tries out paths is as limited as who knows them. */
+const unknown = { name: 'unknown', limit: 'read' } as const
+
+/** Proves, counts and authorises a request before anything of its body is read; then `request.actor` is who asks. Answers at once where nothing had to be asked. */
 export function admit(
   guard: Guard,
   requireStart: (request: FastifyRequest) => void,
@@ -15,50 +20,72 @@ export function admit(
   const { endpoint } = request.routeOptions.config
   if (endpoint === undefined) return done(new Error('a route without a contract was served'))
 
-  const accept = (identity: Identity): void => {
-    request.actor = guard.actor(identity, request.id, request.ip)
-    count(guard, request, reply, endpoint, identity)
-    guard.authorise(endpoint, identity)
+  const accept = (identity: Identity): void | Promise<void> => {
+    request.actor = guard.actor(identity, request)
+    return after(count(guard, request, reply, endpoint, identity), () => {
+      guard.authorise(endpoint, identity)
+      requireHeaderSize(request)
+      requireRequestSize(request)
+    })
   }
-  const refuse = (error: unknown): Error => {
+  // Credentials that prove nobody are an anonymous request: guessing is counted against the address it comes from.
+  const refuse = (error: unknown): never | Promise<never> => {
+    if (!(error instanceof AppError) || error.status !== 401) throw error
+    const counted = count(guard, request, reply, endpoint, nobody)
+    if (counted === undefined) throw error
+    return counted.then(() => {
+      throw error
+    })
+  }
+  settle(() => {
+    let identity: Identity | Promise<Identity>
     try {
-      // Credentials that prove nobody are an anonymous request: guessing is counted against the address it comes from.
-      if (error instanceof AppError && error.status === 401) count(guard, request, reply, endpoint, nobody)
-      return error as Error
-    } catch (limited) {
-      return limited as Error
+      requireStart(request)
+      identity = guard.authenticate(endpoint, request)
+    } catch (error) {
+      return refuse(error)
     }
-  }
-  let pending: Promise<void> | undefined
-  try {
-    requireStart(request)
-    const identity = guard.authenticate(endpoint, request)
-    if (identity instanceof Promise) pending = identity.then(accept)
-    else accept(identity)
-  } catch (error) {
-    return done(refuse(error))
-  }
-  if (pending === undefined) return done()
-  pending.then(
-    () => done(),
-    (error: unknown) => done(refuse(error)),
-  )
+    return identity instanceof Promise ? identity.then(accept, refuse) : accept(identity)
+  }, done)
+}
+
+/** Counts a request for an address that no operation has, before it is answered. */
+export function admitUnknown(
+  guard: Guard,
+  request: FastifyRequest,
+  reply: FastifyReply,
+  done: (error?: Error) => void,
+): void {
+  settle(() => count(guard, request, reply, unknown, nobody), done)
 }
 
 function count(
   guard: Guard,
   request: FastifyRequest,
   reply: FastifyReply,
-  endpoint: Endpoint,
+  endpoint: Limited,
   identity: Identity,
-): void {
-  const state = guard.limit(endpoint, identity, request.ip)
-  if (state === undefined) return
-  const resetSeconds = Math.ceil(state.resetMs / 1000)
-  reply
-    .header('x-ratelimit-limit', state.limit)
-    .header('x-ratelimit-remaining', state.remaining)
-    .header('x-ratelimit-reset', resetSeconds)
-  if (!state.allowed)
-    throw new AppError('rate_limited', {}, { headers: { 'retry-after': String(Math.max(1, resetSeconds)) } })
+): void | Promise<void> {
+  const verdict = guard.limit(endpoint, identity, request.ip)
+  if (verdict instanceof Promise) return verdict.then((found) => applyVerdict(reply, found))
+  if (verdict !== undefined) applyVerdict(reply, verdict)
+}
+
+// Most requests need to ask nothing: they must not cost a turn of the event loop.
+function after(first: void | Promise<void>, then: () => void): void | Promise<void> {
+  return first instanceof Promise ? first.then(then) : then()
+}
+
+function settle(act: () => void | Promise<void>, done: (error?: Error) => void): void {
+  let pending: void | Promise<void>
+  try {
+    pending = act()
+  } catch (error) {
+    return done(error as Error)
+  }
+  if (!(pending instanceof Promise)) return done()
+  pending.then(
+    () => done(),
+    (error: unknown) => done(error as Error),
+  )
 }

@@ -3,6 +3,7 @@ import type { FastifyReply, FastifyRequest } from 'fastify'
 import { sha256Base64url } from '../crypto/hash.ts'
 import { AppError } from '../errors.ts'
 import { parseJson } from './json.ts'
+import { maxBodyBytesOf, requireShape } from './request-plan.ts'
 import { isBodySent } from './serve.ts'
 
 const digests = new WeakMap<FastifyRequest, string>()
@@ -25,7 +26,10 @@ export function readBody(
   try {
     checkDigest(request, bytes)
     if (request.routeOptions.config.endpoint?.stepUp) digests.set(request, sha256Base64url(bytes))
-    done(null, bytes.length === 0 ? undefined : parseJson(bytes))
+    if (bytes.length > maxBodyBytesOf(request)) throw new AppError('payload_too_large')
+    const value = bytes.length === 0 ? undefined : parseJson(bytes)
+    if (request.actor.plan !== undefined) requireShape(value, request.actor.plan)
+    done(null, value)
   } catch (error) {
     done(error as Error)
   }

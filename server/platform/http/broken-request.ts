@@ -18,6 +18,7 @@ export function answerBrokenRequest(
   headers: Readonly<Record<string, string>>,
   makeRequestId: () => string,
   log: Logger,
+  note: (status: number, code: ErrorCode) => void,
 ): (error: NodeJS.ErrnoException, socket: Socket) => void {
   return (error, socket) => {
     if (error.code === 'ECONNRESET') {
@@ -28,6 +29,7 @@ export function answerBrokenRequest(
     const [status] = errorCatalog[code]
     const requestId = makeRequestId()
     log.info({ event: 'broken_request', requestId, status, code, reason: error.code ?? null })
+    note(status, code)
     if (!socket.writable || isReplyDue(socket)) {
       socket.destroy()
       return

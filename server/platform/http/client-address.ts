@@ -6,6 +6,14 @@ export function limitKeyOf(address: string): string {
   return networkOf(address, 32)
 }
 
+/** The /48 around an IPv6 address; undefined for IPv4, whose addresses are too scarce to come in thousands. */
+export function limitNetworkOf(address: string): string | undefined {
+  if (isIPv4(address) || !ipaddr.isValid(address)) return undefined
+  const parsed = ipaddr.process(address)
+  if (parsed.kind() === 'ipv4') return undefined
+  return `${ipaddr.IPv6.networkAddressFromCIDR(`${parsed.toString()}/48`).toString()}/48`
+}
+
 /** The part of an address that may be stored and shown (requirement K4): IPv4 /24, IPv6 /64. */
 export function partialAddress(address: string): string {
   return networkOf(address, 24)

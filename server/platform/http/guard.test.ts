@@ -4,12 +4,16 @@ import { type Access, permissions } from '@hivesync/contracts/access.ts'
 import { getHealth } from '@hivesync/contracts/service.ts'
 import { type Identity, nobody, system } from '../actor.ts'
 import { AppError } from '../errors.ts'
+import { createMemoryWindows } from '../limits/memory-windows.ts'
 import { createGuard } from './guard.ts'
 import { createRateLimits } from './rate-limits.ts'
 
 const guard = createGuard(
   { bearer: () => nobody, worker: async () => nobody, stepUp: async () => {} },
-  createRateLimits(1, () => 0),
+  createRateLimits(
+    1,
+    createMemoryWindows(() => 0),
+  ),
 )
 
 function admits(access: Access, identity: Identity): boolean {
@@ -66,10 +70,12 @@ test('what needs a fresh proof of the person is refused to every key, whatever i
   }
 })
 
-test('an actor carries the network part of its address alone', () => {
-  assert.deepEqual(guard.actor(identities.person, 'request-1', '203.0.113.77'), {
-    ...identities.person,
-    requestId: 'request-1',
-    ip: '203.0.113.0/24',
-  })
+test('an actor carries the network part of its address alone, and the trace of its client', () => {
+  const request = (headers: Record<string, string>) =>
+    ({ id: 'request-1', ip: '203.0.113.77', headers }) as Parameters<typeof guard.actor>[1]
+  const actor = { ...identities.person, requestId: 'request-1', ip: '203.0.113.0/24' }
+  assert.deepEqual(guard.actor(identities.person, request({})), actor)
+  assert.deepEqual(guard.actor(identities.person, request({ traceparent: 'forged' })), actor)
+  const traceparent = '00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01'
+  assert.deepEqual(guard.actor(identities.person, request({ traceparent })), { ...actor, traceParent: traceparent })
 })

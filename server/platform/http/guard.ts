@@ -2,9 +2,9 @@ import type { Endpoint } from '@hivesync/contracts/endpoint.ts'
 import type { FastifyRequest } from 'fastify'
 import { type Actor, type Identity, nobody } from '../actor.ts'
 import { AppError } from '../errors.ts'
-import type { WindowState } from '../limits/sliding-window.ts'
+import { findTraceParent } from '../trace-parent.ts'
 import { partialAddress } from './client-address.ts'
-import type { RateLimits } from './rate-limits.ts'
+import type { Limited, LimitVerdict, RateLimits } from './rate-limits.ts'
 import { authorizationOf } from './websocket.ts'
 
 /** How credentials become an identity; each throws a 401 refusal. Answers at once where it can, so that the common request costs no turn of the event loop. */
@@ -25,9 +25,9 @@ export interface SensitiveAct {
 export interface Guard {
   authenticate(endpoint: Endpoint, request: FastifyRequest): Identity | Promise<Identity>
   /** Counts the request against its actor, or its address when anonymous; undefined where the operation is not limited. */
-  limit(endpoint: Endpoint, identity: Identity, address: string): WindowState | undefined
+  limit(endpoint: Limited, identity: Identity, address: string): LimitVerdict | undefined | Promise<LimitVerdict>
   authorise(endpoint: Endpoint, identity: Identity): void
-  actor(identity: Identity, requestId: string, address: string): Actor
+  actor(identity: Identity, request: FastifyRequest): Actor
 }
 
 export function createGuard(authenticators: Authenticators, limits: RateLimits): Guard {
@@ -37,11 +37,15 @@ export function createGuard(authenticators: Authenticators, limits: RateLimits):
       if (endpoint.access === 'worker') return authenticators.worker(request)
       return authenticators.bearer(bearerToken(authorizationOf(request)))
     },
-    limit: (endpoint, identity, address) => limits.hit(endpoint.limit, identity, address),
+    limit: (endpoint, identity, address) => limits.hit(endpoint, identity, address),
     authorise(endpoint, identity) {
       if (!isAllowed(endpoint, identity)) throw new AppError('permission_denied', { access: endpoint.access })
     },
-    actor: (identity, requestId, address) => ({ ...identity, requestId, ip: partialAddress(address) }),
+    actor(identity, request) {
+      const actor = { ...identity, requestId: request.id, ip: partialAddress(request.ip) }
+      const traceParent = findTraceParent(request.headers.traceparent)
+      return traceParent === undefined ? actor : { ...actor, traceParent }
+    },
   }
 }
 

@@ -3,16 +3,20 @@ import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest }
 import { type Actor, nobody } from '../actor.ts'
 import type { Context } from '../context.ts'
 import { AppError } from '../errors.ts'
+import { createMemoryWindows } from '../limits/memory-windows.ts'
+import type { Windows } from '../limits/windows.ts'
 import { type Logger, pickLogFields } from '../logger.ts'
-import { admit } from './admit.ts'
+import { admit, admitUnknown } from './admit.ts'
 import { bodyDigestOf, readBody, requireDigest } from './body.ts'
 import { answerBrokenRequest } from './broken-request.ts'
+import { createCors } from './cors.ts'
 import { type Authenticators, createGuard } from './guard.ts'
 import { securityHeaders } from './headers.ts'
 import { createHostRule } from './host.ts'
 import { methodsFor } from './methods.ts'
 import { answerError, sendProblem } from './problems.ts'
 import { createRateLimits } from './rate-limits.ts'
+import { createRequestMetrics } from './request-metrics.ts'
 import { allowUpload, watchBodies } from './slow-bodies.ts'
 import { asksForWebSocket, createHandshakeRule, routeUpgrades } from './websocket.ts'
 
@@ -43,12 +47,15 @@ const anonymous: Actor = { ...nobody, requestId: null, ip: null }
  * A route that does not carry an endpoint contract stops the boot.
  */
 export function createHttp(
-  ctx: Pick<Context, 'config' | 'clock' | 'random' | 'log'>,
+  ctx: Pick<Context, 'config' | 'clock' | 'random' | 'log' | 'metrics'>,
   authenticators: Authenticators,
   patience: Patience = defaultPatience,
+  windows: Windows = createMemoryWindows(ctx.clock.now),
 ): FastifyInstance {
   const { config, clock, random, log } = ctx
   const headers = securityHeaders(config)
+  const cors = createCors(config)
+  const measured = createRequestMetrics(ctx.metrics)
   const endpoints: Endpoint[] = []
   const answer = (error: unknown, request: FastifyRequest, reply: FastifyReply) =>
     answerError(log, error, request, reply)
@@ -78,24 +85,28 @@ export function createHttp(
     requestIdHeader: false,
     genReqId: (request) => requestIdOf(request.headers['x-request-id']) ?? random.id(),
     ajv: { customOptions: { removeAdditional: false, coerceTypes: false, useDefaults: false, allErrors: false } },
-    clientErrorHandler: answerBrokenRequest(headers, random.id, log),
+    clientErrorHandler: answerBrokenRequest(headers, random.id, log, measured.noteBroken),
     // An address that cannot be read reaches no hook.
     frameworkErrors: (error, request, reply) => {
       welcome(request, reply, headers)
+      cors.welcome(request, reply)
       answer(error, request, reply)
       logRequest(log, request, reply)
+      measured.note(request, reply)
     },
   })
   watchBodies(app.server, patience.requestMs)
   // RFC 9110 §10.1.1: what is expected beside 100-continue may be ignored; Node would answer without our headers.
   app.server.on('checkExpectation', (request, response) => app.server.emit('request', request, response))
 
-  const limits = createRateLimits(config.rateScale, clock.now)
-  const sweeper = setInterval(limits.sweep, sweepEveryMs).unref()
-  app.addHook('onClose', async () => clearInterval(sweeper))
-  const guard = createGuard(authenticators, limits)
+  const sweeper = setInterval(windows.sweep, sweepEveryMs).unref()
+  app.addHook('onClose', async () => {
+    clearInterval(sweeper)
+    await windows.close()
+  })
+  const guard = createGuard(authenticators, createRateLimits(config.rateScale, windows))
   const requireHost = createHostRule(config)
-  const requireHandshake = createHandshakeRule(config)
+  const requireHandshake = createHandshakeRule(config, cors)
   const requireStart = (request: FastifyRequest): void => {
     requireHost(request)
     requireHandshake(request)
@@ -107,7 +118,7 @@ export function createHttp(
     const endpoint = this.routeOptions.config.endpoint
     if (endpoint === undefined) return
     const identity = await guard.authenticate(endpoint, this)
-    this.actor = guard.actor(identity, this.id, this.ip)
+    this.actor = guard.actor(identity, this)
     guard.authorise(endpoint, identity)
   })
 
@@ -129,15 +140,21 @@ export function createHttp(
   function answerUnknown(request: FastifyRequest, reply: FastifyReply): void {
     const allowed = methodsFor(endpoints, request.url)
     if (allowed.length === 0) return sendProblem(reply, request.id, 'not_found')
+    if (cors.answerPreflight(request, reply, allowed)) return
     sendProblem(reply, request.id, 'method_not_allowed', { headers: { allow: allowed.join(', ') } })
   }
 
   app.addHook('onRequest', (request, reply, done) => {
     welcome(request, reply, headers)
+    cors.welcome(request, reply)
     request.receivedAtMs = clock.now()
     // At once, not after the body has been read for nothing.
-    if (request.is404) answerUnknown(request, reply)
-    else admit(guard, requireStart, request, reply, done)
+    if (request.is404) {
+      admitUnknown(guard, request, reply, (error) => {
+        if (error === undefined) answerUnknown(request, reply)
+        else done(error)
+      })
+    } else admit(guard, requireStart, request, reply, done)
   })
 
   app.removeAllContentTypeParsers()
@@ -164,6 +181,7 @@ export function createHttp(
   })
   app.addHook('onResponse', (request, reply, done) => {
     logRequest(log, request, reply)
+    measured.note(request, reply)
     // Node closes the connections that are idle when the stop begins; one that falls idle later would hold it up until its timeout.
     if (isStopping) setImmediate(() => app.server.closeIdleConnections())
     done()

@@ -92,6 +92,10 @@ describe('in 60 seconds', () => {
         ],
         [String(limit), String(limit - 1), '60'],
       )
+      // draft-ietf-httpapi-ratelimit-headers: structured fields, quota and window of each policy, then how it stands.
+      const category = path === 'login' ? 'auth' : path
+      assert.equal(first.headers['ratelimit-policy'], `"${category}";q=${limit};w=60`)
+      assert.equal(first.headers.ratelimit, `"${category}";r=${limit - 1};t=60`)
       advance(20_500)
       assert.equal(await allowedOf(server, path, limit + 5, from), limit - 1)
       const refused = await get(server, path, from)
@@ -112,6 +116,22 @@ describe('in 60 seconds', () => {
     assert.equal(await allowedOf(server, 'health', 300), 300)
     assert.equal((await get(server, 'health')).headers['x-ratelimit-limit'], undefined)
   })
+})
+
+test('addresses that no operation has are counted like reads by nobody', async () => {
+  await using server = await openLimited().server
+  const statuses = new Map<number, number>()
+  for (let i = 0; i < 120; i++) {
+    const { statusCode } = await server.app.inject({ method: 'GET', url: `/nowhere/${i}` })
+    statuses.set(statusCode, (statuses.get(statusCode) ?? 0) + 1)
+  }
+  assert.deepEqual(
+    [...statuses],
+    [
+      [404, 100],
+      [429, 20],
+    ],
+  )
 })
 
 test('each person has a window of its own, whatever the address, and all keys of a person another', async () => {

@@ -2,6 +2,7 @@ import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Actor } from '../actor.ts'
 import type { Context } from '../context.ts'
 import { AppError } from '../errors.ts'
+import { gaugeGroup } from '../gauges.ts'
 import { type LiveEvent, type LiveStream, openLiveStream, type StreamEnd } from './live-stream.ts'
 
 /** A sign of life this often keeps proxies from closing a quiet stream, and tells us that the reader is gone. */
@@ -43,6 +44,16 @@ export async function streamLive(
 }
 
 const openStreams = new WeakMap<Context, Map<string, number>>()
+
+/** The streams that are open at this moment. */
+export const streamGauges = gaugeGroup({
+  name: 'streams',
+  families: { hivesync_live_streams: 'Live streams that are open' },
+  read(ctx) {
+    const counts = [...(openStreams.get(ctx)?.values() ?? [])]
+    return [{ name: 'hivesync_live_streams', value: counts.reduce((sum, count) => sum + count, 0) }]
+  },
+})
 
 /** Counts one more stream of the person, or refuses; the function returned counts it off. */
 function enter(ctx: Context, actor: Actor): () => void {

@@ -3,6 +3,7 @@ import { errorCatalog } from '@hivesync/contracts/errors.ts'
 import type { Problem } from '@hivesync/contracts/values.ts'
 import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify'
 import { DatabaseError } from '../db/database-error.ts'
+import { isOutage } from '../db/outage.ts'
 import { AppError, type RefusalOptions, toProblem } from '../errors.ts'
 import type { Logger } from '../logger.ts'
 
@@ -39,6 +40,9 @@ export function answerError(log: Logger, error: unknown, request: FastifyRequest
   if (fault instanceof DatabaseError && /^parameter_refused: .*NUL character$/.test(fault.message))
     return sendProblem(reply, request.id, 'invalid_request', { detail: 'A text holds a NUL character' })
   log.error({ event: 'request_failed', requestId: request.id, route: request.routeOptions.url ?? null }, fault)
+  // The request may be as good as any: it is the client's to send again.
+  if (isOutage(fault))
+    return sendProblem(reply, request.id, 'temporarily_unavailable', { headers: { 'retry-after': '5' } })
   sendProblem(reply, request.id, 'internal')
 }
 

@@ -1,8 +1,10 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
+import type { LimitCategory } from '@hivesync/contracts/endpoint.ts'
 import fc from 'fast-check'
 import { type Identity, nobody } from '../actor.ts'
-import { createRateLimits } from './rate-limits.ts'
+import { createMemoryWindows } from '../limits/memory-windows.ts'
+import { createRateLimits, type Limited } from './rate-limits.ts'
 
 const minuteMs = 60_000
 const hourMs = 60 * minuteMs
@@ -14,22 +16,34 @@ function key(id: string, limit = 1000, more: Partial<Identity> & { group?: strin
   return { ...nobody, kind: 'key', id, userId: 'ada', hourly: { group, limit }, ...rest }
 }
 
+const operation = (limit: LimitCategory): Limited => ({ name: 'someOperation', limit })
+
 function open(rateScale = 1) {
   let now = Date.UTC(2026, 0, 5, 12)
-  const limits = createRateLimits(rateScale, () => now)
+  const windows = createMemoryWindows(() => now)
+  const limits = createRateLimits(rateScale, windows)
+  /** Memory answers at once. */
+  const verdict = (category: LimitCategory, identity: Identity, from = address, more: Partial<Limited> = {}) => {
+    const found = limits.hit({ ...operation(category), ...more }, identity, from)
+    assert.ok(!(found instanceof Promise))
+    return found
+  }
   return {
-    limits,
+    windows,
+    verdict,
+    isAllowed: (category: LimitCategory, identity: Identity, from = address) =>
+      verdict(category, identity, from)?.allowed,
     advance(ms: number) {
       now += ms
     },
     hit: (identity: Identity, category: 'read' | 'write' = 'read') => {
-      const state = limits.hit(category, identity, address)
-      assert.ok(state)
-      return state
+      const tightest = verdict(category, identity)?.tightest
+      assert.ok(tightest)
+      return tightest
     },
     allowed(identity: Identity, tries: number, category: 'read' | 'write' = 'read') {
       let count = 0
-      for (let i = 0; i < tries; i++) if (limits.hit(category, identity, address)?.allowed) count++
+      for (let i = 0; i < tries; i++) if (verdict(category, identity)?.allowed) count++
       return count
     },
   }
@@ -39,13 +53,11 @@ describe('whoever stole a session', () => {
   const stolen: Identity = { ...session, sessionId: 'stolen' }
 
   test('keeps its owner neither from ending it nor from proving themselves, however much is asked with it', () => {
-    const { limits } = open()
+    const { isAllowed } = open()
     for (const category of ['auth', 'session', 'read', 'write'] as const)
-      for (let i = 0; i < 200; i++) limits.hit(category, stolen, address)
-    for (const category of ['auth', 'session'] as const)
-      assert.equal(limits.hit(category, session, address)?.allowed, true)
-    for (const category of ['auth', 'session'] as const)
-      assert.equal(limits.hit(category, stolen, address)?.allowed, false)
+      for (let i = 0; i < 200; i++) isAllowed(category, stolen)
+    for (const category of ['auth', 'session'] as const) assert.equal(isAllowed(category, session), true)
+    for (const category of ['auth', 'session'] as const) assert.equal(isAllowed(category, stolen), false)
   })
 
   test('reads and writes no more than the person may, with however many sessions', () => {
@@ -91,7 +103,10 @@ describe('the hour of a key', () => {
     assert.equal(allowed(slow, 3), 3)
     advance(20 * minuteMs)
     assert.equal(allowed(slow, 9), 2)
-    assert.deepEqual(hit(slow), { allowed: false, limit: 5, remaining: 0, resetMs: 40 * minuteMs })
+    assert.deepEqual(hit(slow), {
+      ...{ name: 'key-hour', windowMs: hourMs },
+      ...{ allowed: false, limit: 5, remaining: 0, resetMs: 40 * minuteMs },
+    })
     advance(40 * minuteMs - 1)
     assert.equal(hit(slow).allowed, false)
     advance(1)
@@ -192,23 +207,83 @@ test('the scale for load tests multiplies both', () => {
 })
 
 test('who proves nothing is counted by address, and an enrolled worker not at all', () => {
-  const { limits, hit } = open()
+  const { isAllowed, verdict, hit } = open()
   for (let i = 0; i < 100; i++) assert.ok(hit(nobody).allowed)
   assert.equal(hit(nobody).allowed, false)
-  assert.equal(limits.hit('read', nobody, '192.0.2.2')?.allowed, true)
-  assert.equal(limits.hit('worker', { ...nobody, kind: 'worker', id: 'w' }, address), undefined)
-  assert.equal(limits.hit('none', session, address), undefined)
+  assert.equal(isAllowed('read', nobody, '192.0.2.2'), true)
+  assert.equal(verdict('worker', { ...nobody, kind: 'worker', id: 'w' }), undefined)
+  assert.equal(verdict('none', session), undefined)
 })
 
 test('an hour of a key outlives the sweeps of its minutes', () => {
-  const { limits, allowed, advance } = open()
+  const { windows, allowed, advance } = open()
   assert.equal(allowed(key('k', 5), 9), 5)
   for (let i = 0; i < 59; i++) {
     advance(minuteMs)
-    limits.sweep()
+    windows.sweep()
   }
   assert.equal(allowed(key('k', 5), 9), 0)
   advance(minuteMs)
-  limits.sweep()
+  windows.sweep()
   assert.equal(allowed(key('k', 5), 9), 5)
+})
+
+describe('a plan', () => {
+  const pro: Identity = {
+    ...session,
+    plan: { rateMultiplier: 5, bodyBytes: 1, headerBytes: 1, stringLength: 1, arrayItems: 1, pageItems: 1 },
+  }
+
+  test('multiplies the minutes of whoever has it, and of nobody else at the same address', () => {
+    const { allowed } = open()
+    assert.equal(allowed(pro, 600), 500)
+    assert.equal(allowed(pro, 600, 'write'), 150)
+    assert.equal(allowed(nobody, 200), 100)
+  })
+
+  test('that grows or shrinks holds for the next request, and forgives nothing', () => {
+    const { allowed } = open()
+    assert.equal(allowed(session, 200), 100)
+    assert.equal(allowed(pro, 500), 400)
+    assert.equal(allowed(session, 1), 0)
+  })
+})
+
+describe('an operation with a figure of its own', () => {
+  test('has it instead of its category’s, and takes nothing from the category', () => {
+    const { verdict, allowed } = open()
+    const export_ = (identity: Identity) => verdict('read', identity, address, { perMinute: 2 })
+    assert.deepEqual(
+      [1, 2, 3].map(() => export_(session)?.allowed),
+      [true, true, false],
+    )
+    assert.deepEqual(export_(session)?.tightest.name, 'someOperation')
+    assert.equal(allowed(session, 200), 100)
+  })
+})
+
+describe('addresses of IPv6', () => {
+  const from = (network: number, host: number) => `2001:db8:1:${network.toString(16)}::${host.toString(16)}`
+
+  test('of one /64 are one source', () => {
+    const { isAllowed } = open()
+    for (let host = 1; host <= 100; host++) assert.equal(isAllowed('read', nobody, from(1, host)), true)
+    assert.equal(isAllowed('read', nobody, from(1, 5000)), false)
+    assert.equal(isAllowed('read', nobody, from(2, 1)), true)
+  })
+
+  test('of one /48 have together eight times the limit of one', () => {
+    const { isAllowed } = open()
+    let count = 0
+    for (let network = 0; network < 1000; network++) if (isAllowed('read', nobody, from(network, 1))) count++
+    assert.equal(count, 800)
+    assert.equal(isAllowed('read', nobody, '2001:db8:2::1'), true)
+  })
+
+  test('that only carry an IPv4 address are that address', () => {
+    const { isAllowed } = open()
+    for (let i = 0; i < 100; i++) isAllowed('read', nobody, '192.0.2.1')
+    assert.equal(isAllowed('read', nobody, '::ffff:192.0.2.1'), false)
+    assert.equal(isAllowed('read', nobody, '::ffff:c000:202'), true)
+  })
 })

@@ -6,6 +6,7 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type { Actor } from '../actor.ts'
 import { AppError } from '../errors.ts'
 import { limitKeyOf } from './client-address.ts'
+import { usualBodyBytes } from './request-plan.ts'
 
 declare module 'fastify' {
   interface FastifyContextConfig {
@@ -37,7 +38,6 @@ export interface Input<E> {
   signal: AbortSignal
 }
 
-const defaultMaxBodyBytes = 64 * 1024
 const nothing = object({})
 
 /** Serves an operation as its contract states it: what is not declared neither gets in nor out. */
@@ -96,7 +96,7 @@ function routeOf(endpoint: Endpoint) {
     method: endpoint.method,
     url: endpoint.path,
     // An upload is bounded where it is read; nothing else may be that long.
-    bodyLimit: endpoint.consumes === undefined ? (endpoint.maxBodyBytes ?? defaultMaxBodyBytes) : defaultMaxBodyBytes,
+    bodyLimit: endpoint.consumes === undefined ? (endpoint.maxBodyBytes ?? usualBodyBytes) : usualBodyBytes,
     exposeHeadRoute: false,
     schema,
     config: { endpoint },

@@ -7,6 +7,7 @@ import { nobody } from '../actor.ts'
 import type { Clock } from '../clock.ts'
 import { type Config, parseConfig } from '../config.ts'
 import { createLogger } from '../logger.ts'
+import { createMetrics } from '../metrics.ts'
 import { createRandom } from '../random.ts'
 import { createHttp, type Patience } from './http.ts'
 
@@ -46,6 +47,7 @@ export async function openServer(options: TestServerOptions): Promise<TestServer
     clock,
     random: createRandom(clock),
     log: createLogger({ write: (line) => void logged.push(line) }),
+    metrics: createMetrics(),
   }
   const bearer = options.authenticate ?? (() => nobody)
   const app = createHttp(

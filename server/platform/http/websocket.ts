@@ -5,6 +5,7 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { type WebSocket, WebSocketServer } from 'ws'
 import type { Config } from '../config.ts'
 import { AppError } from '../errors.ts'
+import type { Cors } from './cors.ts'
 import { matches } from './methods.ts'
 
 /** Named by clients that can set no header: a browser's, whose token comes as a second protocol, for an address ends up in logs. */
@@ -77,13 +78,14 @@ export function routeUpgrades(app: FastifyInstance): void {
 }
 
 /** Refuses what no client of ours would send: a page of somebody else's, another version, a key or protocols that cannot be read. */
-export function createHandshakeRule(config: Config): (request: FastifyRequest) => void {
+export function createHandshakeRule(config: Config, cors: Pick<Cors, 'isAllowed'>): (request: FastifyRequest) => void {
   const own = new URL(config.publicUrl).origin
   return (request) => {
     if (!isUpgrade(request)) return
     const { origin, host, 'sec-websocket-version': version, 'sec-websocket-key': key } = request.headers
     const isLocal = config.profile === 'local' && origin === `http://${host}`
-    if (origin !== undefined && origin !== own && !isLocal) throw new AppError('origin_refused')
+    if (origin !== undefined && origin !== own && !isLocal && !cors.isAllowed(origin))
+      throw new AppError('origin_refused')
     if (version !== '13') throw new AppError('websocket_version', {}, { headers: { 'sec-websocket-version': '13' } })
     if (!/^[+/0-9A-Za-z]{22}==$/.test(key ?? '')) throw new AppError('invalid_request')
     const listed = request.headers['sec-websocket-protocol']

@@ -60,6 +60,10 @@ export class SlidingWindow {
     }
   }
 
+  has(key: string): boolean {
+    return this.#hits.has(key)
+  }
+
   get size(): number {
     return this.#hits.size
   }

@@ -1,10 +1,7 @@
 import type { QueueLoad } from '@hivesync/contracts/scaling.ts'
-import type { FastifyReply } from 'fastify'
-import { collectDefaultMetrics, Gauge, Registry } from 'prom-client'
-import type { Context } from '../platform/context.ts'
-import { readLoads } from './scaling.ts'
 
-const gauges = {
+/** What is said of each pool, by the name of the metric. */
+export const poolFigures = {
   hivesync_jobs_queued: ['Jobs that wait and could start now', ({ queued }: QueueLoad) => queued],
   hivesync_jobs_running: ['Jobs that workers hold', ({ running }: QueueLoad) => running],
   hivesync_jobs_unplaceable: [
@@ -29,28 +26,3 @@ const gauges = {
   hivesync_needs_scale_out: ['1 when more workers would help', (load: QueueLoad) => Number(load.needsScaleOut)],
   hivesync_needs_scale_in: ['1 when idle workers may go', (load: QueueLoad) => Number(load.needsScaleIn)],
 } as const
-
-export interface Metrics {
-  /** Every pool in use and the process, as Prometheus reads it. The only label is the pool, which operators name. */
-  send(reply: FastifyReply): Promise<FastifyReply>
-}
-
-export function createMetrics(ctx: Context): Metrics {
-  const registry = new Registry()
-  collectDefaultMetrics({ register: registry })
-  const pools = Object.entries(gauges).map(([name, [help, read]]) => ({
-    gauge: new Gauge({ name, help, labelNames: ['pool'], registers: [registry] }),
-    read,
-  }))
-  return {
-    async send(reply) {
-      const loads = await readLoads(ctx)
-      for (const { gauge, read } of pools) {
-        // A pool that is gone must not go on with its last figure.
-        gauge.reset()
-        for (const load of loads) gauge.set({ pool: load.pool }, read(load))
-      }
-      return reply.type(registry.contentType).send(await registry.metrics())
-    },
-  }
-}

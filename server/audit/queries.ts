@@ -1,0 +1,202 @@
+import type { Db } from '../platform/db/db.ts'
+import { forUpdate, isOneOf } from '../platform/db/dialect.ts'
+import { insert, rows, run, type Statement, statement } from '../platform/db/statement.ts'
+import type { LeafEvent } from './leaf.ts'
+
+export interface LeafRow {
+  seq: number
+  eventId: string
+  subject: string | null
+  sealed: string | null
+  hash: string
+}
+
+export interface NodeRow {
+  level: number
+  position: number
+  hash: string
+}
+
+const eventColumns = [
+  'auditEvents.id',
+  'at',
+  'actorKind',
+  'actorId',
+  'teamId',
+  'projectId',
+  'action',
+  'targetKind',
+  'targetId',
+  'outcome',
+  'requestId',
+  'auditEvents.ip',
+  'details',
+] as const
+
+/** What waits for its leaf, oldest first, with the address that is still to be sealed. */
+export function listPending(tx: Db, limit: number) {
+  return (
+    tx
+      .selectFrom('auditPending')
+      .innerJoin('auditEvents', 'auditEvents.id', 'auditPending.eventId')
+      .select(eventColumns)
+      .select(['auditPending.subject', 'auditPending.ip as address'])
+      // A row that came back after its event had its leaf must not stop the others; the verification reports it.
+      .where(({ not, exists, selectFrom }) =>
+        not(
+          exists(selectFrom('auditLeaves').select('seq').whereRef('auditLeaves.eventId', '=', 'auditPending.eventId')),
+        ),
+      )
+      .orderBy('auditPending.eventId')
+      .limit(limit)
+      .execute()
+  )
+}
+
+export async function countPending(db: Db): Promise<number> {
+  const { count } = await db
+    .selectFrom('auditPending')
+    .select((eb) => eb.fn.countAll<number>().as('count'))
+    .executeTakeFirstOrThrow()
+  return count
+}
+
+/** The newest leaf. */
+export function findLastLeaf(db: Db): Promise<LeafRow | undefined> {
+  return db.selectFrom('auditLeaves').selectAll().orderBy('seq', 'desc').limit(1).executeTakeFirst()
+}
+
+export async function countLeaves(db: Db): Promise<number> {
+  return ((await findLastLeaf(db))?.seq ?? -1) + 1
+}
+
+/** The first leaf that has not been pruned. */
+export async function findFirstSeq(db: Db): Promise<number | undefined> {
+  const row = await db.selectFrom('auditLeaves').select('seq').orderBy('seq').limit(1).executeTakeFirst()
+  return row?.seq
+}
+
+export function findLeafOfEvent(db: Db, eventId: string): Promise<LeafRow | undefined> {
+  return db.selectFrom('auditLeaves').selectAll().where('eventId', '=', eventId).executeTakeFirst()
+}
+
+const leafColumns = { seq: 'bigint', eventId: 'text', subject: 'text', sealed: 'text', hash: 'text' } as const
+const nodeColumns = { level: 'bigint', position: 'bigint', hash: 'text' } as const
+
+/** Stores leaves and the subtrees they completed, and takes their events out of what waits. */
+export function storeLeaves(leaves: readonly LeafRow[], nodes: readonly NodeRow[]): Statement[] {
+  const ids = leaves.map(({ eventId }) => ({ eventId }))
+  return [
+    insert('audit_leaves', leafColumns, leaves),
+    ...(nodes.length > 0 ? [insert('audit_nodes', nodeColumns, nodes)] : []),
+    statement`delete from audit_pending where event_id in (select r.event_id from ${rows({ eventId: 'text' }, ids)})`,
+  ]
+}
+
+/** Hashes of leaves (level 0) or of subtrees of 256^level leaves, in order; fewer than asked for where they are not all there. */
+export async function listHashes(db: Db, level: number, start: number, count: number): Promise<string[]> {
+  const found =
+    level === 0
+      ? await db
+          .selectFrom('auditLeaves')
+          .select(['hash', 'seq as at'])
+          .where('seq', '>=', start)
+          .where('seq', '<', start + count)
+          .orderBy('seq')
+          .execute()
+      : await db
+          .selectFrom('auditNodes')
+          .select(['hash', 'position as at'])
+          .where('level', '=', level)
+          .where('position', '>=', start)
+          .where('position', '<', start + count)
+          .orderBy('position')
+          .execute()
+  return found.map(({ hash }) => hash)
+}
+
+/** A leaf with its event; the event's columns are null where it is gone. */
+export type StoredLeaf = LeafRow & { event: LeafEvent | undefined }
+
+/** Leaves with their events, in the order of the log. */
+export async function listLeaves(db: Db, start: number, end: number): Promise<StoredLeaf[]> {
+  const found = await run<LeafRow & Omit<LeafEvent, 'id'> & { id: string | null }>(
+    db,
+    statement`select l.seq, l.event_id, l.subject, l.sealed, l.hash, e.id, e.at, e.actor_kind, e.actor_id, e.team_id, e.project_id, e.action, e.target_kind,
+      e.target_id, e.outcome, e.request_id, e.ip, e.details
+      from audit_leaves l left join audit_events e on e.id = l.event_id where l.seq >= ${start} and l.seq < ${end} order by l.seq`,
+  )
+  return found.map(({ seq, eventId, hash, id, ...event }) => ({
+    seq,
+    eventId,
+    subject: event.subject,
+    sealed: event.sealed,
+    hash,
+    event: id === null ? undefined : { ...event, id },
+  }))
+}
+
+export interface CheckpointRow {
+  size: number
+  root: string
+  at: number
+  note: string
+}
+
+export function findLastCheckpoint(db: Db): Promise<CheckpointRow | undefined> {
+  return db.selectFrom('auditCheckpoints').selectAll().orderBy('size', 'desc').limit(1).executeTakeFirst()
+}
+
+/** The smallest checkpoint of at least that many leaves. */
+export function findCheckpointFrom(db: Db, size: number): Promise<CheckpointRow | undefined> {
+  return db
+    .selectFrom('auditCheckpoints')
+    .selectAll()
+    .where('size', '>=', size)
+    .orderBy('size')
+    .limit(1)
+    .executeTakeFirst()
+}
+
+/** Checkpoints of more than `after` leaves, in order. */
+export function listCheckpoints(db: Db, after: number, limit: number): Promise<CheckpointRow[]> {
+  return db.selectFrom('auditCheckpoints').selectAll().where('size', '>', after).orderBy('size').limit(limit).execute()
+}
+
+export async function insertCheckpoint(tx: Db, row: CheckpointRow): Promise<void> {
+  await tx.insertInto('auditCheckpoints').values(row).execute()
+}
+
+/** Every public key that has signed, oldest first. */
+export function listAuditKeys(db: Db) {
+  return db.selectFrom('auditKeys').selectAll().orderBy('firstSize').orderBy('createdAt').execute()
+}
+
+/** Keys of those of the persons who have one. */
+export function listSubjectKeys(db: Db, userIds: readonly string[]) {
+  return db
+    .selectFrom('auditSubjects')
+    .select(['userId', 'sealedKey'])
+    .where(isOneOf(db, 'user_id', userIds))
+    .execute()
+}
+
+/** Those of the persons whose accounts exist and are not erased, held until the transaction ends: an erasure waits, and then finds the keys made meanwhile. */
+export async function lockLivingUsers(tx: Db, userIds: readonly string[]): Promise<string[]> {
+  const living = tx
+    .selectFrom('users')
+    .select('id')
+    .where(isOneOf(tx, 'id', userIds))
+    .where('erasedAt', 'is', null)
+    .orderBy('id')
+  return (await forUpdate(tx, living).execute()).map(({ id }) => id)
+}
+
+const subjectColumns = { userId: 'text', sealedKey: 'text', createdAt: 'bigint' } as const
+
+export async function insertSubjects(
+  tx: Db,
+  subjects: readonly { userId: string; sealedKey: string; createdAt: number }[],
+): Promise<void> {
+  if (subjects.length > 0) await run(tx, insert('audit_subjects', subjectColumns, subjects))
+}

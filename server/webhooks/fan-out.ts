@@ -1,0 +1,76 @@
+import {
+  isWebhookEventType,
+  matchesFilter,
+  type WebhookEventType,
+  webhookEvents,
+} from '@hivesync/contracts/webhook-events.ts'
+import type { OutboxConsumer, OutboxEvent } from '../outbox/outbox.ts'
+import { isoTime } from '../platform/clock.ts'
+import type { Context } from '../platform/context.ts'
+import type { Db } from '../platform/db/db.ts'
+import { insertDeliveries, lockWebhooksOf, type NewDelivery, setWebhook, type WebhookRow } from './queries.ts'
+
+type Told = OutboxEvent & { readonly topic: WebhookEventType; readonly teamId: string }
+
+/**
+ * Makes a delivery of each event for each endpoint that listens to it, under an id that stays with the event; for a disabled endpoint a skipped one, which a replay
+ * delivers. Events that are not in the catalog go to nobody.
+ */
+export const toWebhooks: OutboxConsumer = async (ctx, tx, events) => {
+  const told = events.filter((event): event is Told => event.teamId !== null && isWebhookEventType(event.topic))
+  if (told.length === 0) return
+  const now = ctx.clock.now()
+  const byTeam = Map.groupBy(await lockWebhooksOf(tx, [...new Set(told.map(({ teamId }) => teamId))]), toTeamId)
+  const deliveries: NewDelivery[] = []
+  const woken = new Map<string, WebhookRow>()
+  for (const event of told) {
+    const listening = (byTeam.get(event.teamId) ?? []).filter(listensTo(event.topic))
+    if (listening.length === 0) continue
+    const message = { eventId: ctx.random.id(), type: event.topic, payload: payloadOf(event) }
+    for (const webhook of listening) {
+      deliveries.push(draftDelivery(ctx, webhook, message, now))
+      woken.set(webhook.id, webhook)
+    }
+  }
+  await insertDeliveries(tx, deliveries)
+  for (const webhook of woken.values()) await wake(tx, webhook, now)
+}
+
+const toTeamId = ({ teamId }: WebhookRow): string => teamId
+
+function listensTo(type: string): (webhook: WebhookRow) => boolean {
+  return ({ events }) => (JSON.parse(events) as string[]).some((filter) => matchesFilter(filter, type))
+}
+
+/** The body as it is signed and sent: what the catalog names of the event, and nothing else that was put into the outbox. */
+export function payloadOf({ at, topic, payload }: Pick<Told, 'at' | 'topic' | 'payload'>): string {
+  const { version, data } = webhookEvents[topic]
+  const named = Object.keys(data.properties).filter((name) => payload[name] !== undefined)
+  const thin = Object.fromEntries(named.map((name) => [name, payload[name]]))
+  return JSON.stringify({ type: topic, timestamp: isoTime(at), version, data: thin })
+}
+
+export function draftDelivery(
+  ctx: Context,
+  webhook: WebhookRow,
+  message: Pick<NewDelivery, 'eventId' | 'type' | 'payload'>,
+  now: number,
+): NewDelivery {
+  const isSkipped = webhook.disabledAt !== null
+  return {
+    ...message,
+    id: ctx.random.id(),
+    webhookId: webhook.id,
+    state: isSkipped ? 'skipped' : 'pending',
+    runAt: now,
+    createdAt: now,
+    finishedAt: isSkipped ? now : null,
+  }
+}
+
+/** Has an endpoint looked at, as soon as its breaker allows; it must be locked. */
+export async function wake(tx: Db, webhook: WebhookRow, now: number): Promise<void> {
+  const at = Math.max(now, webhook.openUntil ?? 0)
+  if (webhook.disabledAt !== null || (webhook.nextRunAt !== null && webhook.nextRunAt <= at)) return
+  await setWebhook(tx, webhook.id, { nextRunAt: at })
+}
