@@ -24,16 +24,19 @@ const jobId = '01890000-0000-7000-8000-000000000001'
 const details = { kind: 'compute', reason: null }
 
 const plainColumns = {
-  ...{
-    id: 'text',
-    at: 'bigint',
-    actorKind: 'text',
-    actorId: 'text',
-    teamId: 'text',
-    projectId: 'text',
-    action: 'text',
-  },
-  ...{ targetKind: 'text', targetId: 'text', outcome: 'text', requestId: 'text', ip: 'text', details: 'text' },
+  id: 'text',
+  at: 'bigint',
+  actorKind: 'text',
+  actorId: 'text',
+  teamId: 'text',
+  projectId: 'text',
+  action: 'text',
+  targetKind: 'text',
+  targetId: 'text',
+  outcome: 'text',
+  requestId: 'text',
+  ip: 'text',
+  details: 'text',
 } as const
 
 interface Measured {

@@ -84,7 +84,10 @@ function addressOf(address: ReturnType<import('node:net').Server['address']>, co
 export async function serveUntilStopped(config: Config, log?: Logger): Promise<Server> {
   const server = await startServer(config, log)
   // Before anyone is told that it listens: who reads the line may stop us in the same moment.
-  closeWithGrace({ delay: stopWithinMs, logger: false }, async ({ err, signal }) => {
+  const { logFile } = config.observability
+  // With a log file SIGHUP asks to open it anew.
+  const skip = logFile === null ? [] : (['SIGHUP'] as const)
+  closeWithGrace({ delay: stopWithinMs, logger: false, skip: [...skip] }, async ({ err, signal }) => {
     if (err) server.ctx.log.error({ event: 'crashed' }, err)
     server.ctx.log.info({ event: 'stopping', signal: signal ?? null })
     await server.stop()

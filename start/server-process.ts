@@ -1,7 +1,7 @@
 // The server as a child of `npm start`: tells its parent when it listens, hands out the embedded worker's enrolment token, ends with its parent.
 import { createEmbeddedEnrolment } from '../server/commands/enrol-embedded.ts'
 import { serveCommand } from '../server/commands/serve.ts'
-import { createLogger, openStandardError, withoutRoutine } from '../server/platform/logger.ts'
+import { type Logger, withoutRoutine } from '../server/platform/logger.ts'
 import { explainFailure } from './failure.ts'
 import type { FromServer, ToServer } from './messages.ts'
 import { say } from './terminal.ts'
@@ -16,9 +16,8 @@ const end = (): void => void process.kill(process.pid, 'SIGTERM')
 process.on('disconnect', end)
 if (process.connected === false) end()
 
-/** A file, a pipe and a process manager get every line; a person gets what is for people, and what went wrong. */
-const everything = createLogger(openStandardError())
-const log = process.stderr.isTTY === true ? withoutRoutine(everything) : everything
+/** A pipe and a process manager get every line; a person gets what is for people, and what went wrong. */
+const onTerminal = (log: Logger): Logger => (process.stderr.isTTY === true ? withoutRoutine(log) : log)
 
 try {
   process.exitCode = await serveCommand(
@@ -36,7 +35,7 @@ try {
       })
       send({ event: 'listening', url: server.url })
     },
-    log,
+    onTerminal,
   )
 } catch (error) {
   const explanation = explainFailure(error)

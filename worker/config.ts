@@ -60,7 +60,8 @@ export class WorkerConfigError extends Error {
 export type Environment = Readonly<Record<string, string | undefined>>
 
 const prefix = 'HIVESYNC_WORKER_'
-const known: ReadonlySet<string> = new Set(
+/** The names of all settings of a worker. */
+export const workerSettings: ReadonlySet<string> = new Set(
   [
     'SERVER',
     'DATA',
@@ -111,7 +112,7 @@ export function parseWorkerConfig(env: Environment): WorkerConfig {
       .map((item) => item.trim())
       .filter((item) => item !== '')
   for (const name of Object.keys(env)) {
-    if (name.startsWith(prefix) && !known.has(name)) {
+    if (name.startsWith(prefix) && !workerSettings.has(name)) {
       problems.push(`${name} is not a setting of this version: remove it or correct its spelling`)
     }
   }

@@ -6,6 +6,8 @@ import { insert, run, type Statement } from '../platform/db/statement.ts'
 export { auditGauges, sinkDeliveries } from './gauges.ts'
 export { listOwnEvents } from './own-events.ts'
 export { eraseAuditSubject } from './subjects.ts'
+export type { Verification } from './verify.ts'
+export { verifyDatabase } from './verify-database.ts'
 
 /** An act worth remembering: `details` hold ids, names and numbers only, never a secret, an email or a whole address (requirement K3). */
 export interface Act {

@@ -1,11 +1,4 @@
-import {
-  type NoteSigner,
-  type NoteVerifier,
-  noteSigner,
-  noteVerifier,
-  publicHalf,
-  writeVerifierKey,
-} from '@hivesync/protocol/signed-note.ts'
+import { type NoteSigner, noteSigner, publicHalf, writeVerifierKey } from '@hivesync/protocol/signed-note.ts'
 import { system } from '../platform/actor.ts'
 import type { Context } from '../platform/context.ts'
 import { readAuditKey } from '../platform/crypto/audit-key.ts'
@@ -19,10 +12,7 @@ import { rewrapSubjectKeys } from './subjects.ts'
 /** Of the row in `signing_keys` that keeps the private half, where it is not kept outside the database. */
 const purpose = 'audit-checkpoint'
 
-/** The verifiers of every key that has signed checkpoints of this log. */
-export async function listVerifiers(db: Db): Promise<NoteVerifier[]> {
-  return (await listAuditKeys(db)).map(({ origin, publicKey }) => noteVerifier(origin, publicKey))
-}
+export { listVerifiers } from './verifiers.ts'
 
 /** A key to be stored where there is none that can be opened; made before the transaction, in which nothing is computed. */
 export async function makeSpareKey(ctx: Context): Promise<SigningKeyRow | undefined> {

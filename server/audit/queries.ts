@@ -1,6 +1,5 @@
 import type { Db } from '../platform/db/db.ts'
-import { forUpdate, isOneOf } from '../platform/db/dialect.ts'
-import { insert, rows, run, type Statement, statement } from '../platform/db/statement.ts'
+import { insert, oneOf, only, run, type Statement, statement } from '../platform/db/statement.ts'
 import type { LeafEvent } from './leaf.ts'
 
 export interface LeafRow {
@@ -17,39 +16,24 @@ export interface NodeRow {
   hash: string
 }
 
-const eventColumns = [
-  'auditEvents.id',
-  'at',
-  'actorKind',
-  'actorId',
-  'teamId',
-  'projectId',
-  'action',
-  'targetKind',
-  'targetId',
-  'outcome',
-  'requestId',
-  'auditEvents.ip',
-  'details',
-] as const
+export type PendingEvent = Omit<LeafEvent, 'sealed'> & { address: string | null }
 
-/** What waits for its leaf, oldest first, with the address that is still to be sealed. */
-export function listPending(tx: Db, limit: number) {
-  return (
-    tx
-      .selectFrom('auditPending')
-      .innerJoin('auditEvents', 'auditEvents.id', 'auditPending.eventId')
-      .select(eventColumns)
-      .select(['auditPending.subject', 'auditPending.ip as address'])
-      // A row that came back after its event had its leaf must not stop the others; the verification reports it.
-      .where(({ not, exists, selectFrom }) =>
-        not(
-          exists(selectFrom('auditLeaves').select('seq').whereRef('auditLeaves.eventId', '=', 'auditPending.eventId')),
-        ),
-      )
-      .orderBy('auditPending.eventId')
-      .limit(limit)
-      .execute()
+/**
+ * What waits for its leaf, oldest first, with the address that is still to be sealed. Each event and leaf is looked up by itself, whatever the planner thinks
+ * of a table that is empty most of the time: reading all of the log for each batch would be slower the longer it is.
+ */
+export function listPending(tx: Db, limit: number): Promise<PendingEvent[]> {
+  // A row that came back after its event had its leaf, or whose event is gone, must not stop the others; the verification reports it.
+  return run<PendingEvent>(
+    tx,
+    statement`select e.id, e.at, e.actor_kind, e.actor_id, e.team_id, e.project_id, e.action, e.target_kind, e.target_id, e.outcome, e.request_id, e.ip, e.details,
+      p.subject, p.ip as address
+      from (
+        select event_id, subject, ip from audit_pending q
+        where (select l.seq from audit_leaves l where l.event_id = q.event_id) is null
+          and (select e.at from audit_events e where e.id = q.event_id) is not null
+        order by event_id limit ${limit}
+      ) p join audit_events e on e.id = p.event_id order by p.event_id`,
   )
 }
 
@@ -85,11 +69,11 @@ const nodeColumns = { level: 'bigint', position: 'bigint', hash: 'text' } as con
 
 /** Stores leaves and the subtrees they completed, and takes their events out of what waits. */
 export function storeLeaves(leaves: readonly LeafRow[], nodes: readonly NodeRow[]): Statement[] {
-  const ids = leaves.map(({ eventId }) => ({ eventId }))
+  const ids = leaves.map(({ eventId }) => eventId)
   return [
     insert('audit_leaves', leafColumns, leaves),
     ...(nodes.length > 0 ? [insert('audit_nodes', nodeColumns, nodes)] : []),
-    statement`delete from audit_pending where event_id in (select r.event_id from ${rows({ eventId: 'text' }, ids)})`,
+    statement`delete from audit_pending where event_id ${oneOf('text', ids)}`,
   ]
 }
 
@@ -174,22 +158,19 @@ export function listAuditKeys(db: Db) {
 
 /** Keys of those of the persons who have one. */
 export function listSubjectKeys(db: Db, userIds: readonly string[]) {
-  return db
-    .selectFrom('auditSubjects')
-    .select(['userId', 'sealedKey'])
-    .where(isOneOf(db, 'user_id', userIds))
-    .execute()
+  return run<{ userId: string; sealedKey: string }>(
+    db,
+    statement`select user_id, sealed_key from audit_subjects where user_id ${oneOf('text', userIds)}`,
+  )
 }
 
 /** Those of the persons whose accounts exist and are not erased, held until the transaction ends: an erasure waits, and then finds the keys made meanwhile. */
 export async function lockLivingUsers(tx: Db, userIds: readonly string[]): Promise<string[]> {
-  const living = tx
-    .selectFrom('users')
-    .select('id')
-    .where(isOneOf(tx, 'id', userIds))
-    .where('erasedAt', 'is', null)
-    .orderBy('id')
-  return (await forUpdate(tx, living).execute()).map(({ id }) => id)
+  const living = await run<{ id: string }>(
+    tx,
+    statement`select id from users where id ${oneOf('text', userIds)} and erased_at is null order by id ${only('postgres', statement`for update`)}`,
+  )
+  return living.map(({ id }) => id)
 }
 
 const subjectColumns = { userId: 'text', sealedKey: 'text', createdAt: 'bigint' } as const

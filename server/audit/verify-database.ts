@@ -1,7 +1,6 @@
 import type { NoteVerifier } from '@hivesync/protocol/signed-note.ts'
 import type { Db } from '../platform/db/db.ts'
 import { run, statement } from '../platform/db/statement.ts'
-import { listVerifiers } from './keys.ts'
 import { hashEvent } from './leaf.ts'
 import { prunedAction } from './pruned.ts'
 import {
@@ -16,6 +15,7 @@ import {
   type StoredLeaf,
 } from './queries.ts'
 import { AuditBroken, nodeOf, readSubtrees, tileLeaves } from './tree.ts'
+import { listVerifiers } from './verifiers.ts'
 import { createVerifier, open, type Start, type Verification, type Verifier } from './verify.ts'
 
 const pageLeaves = 2048

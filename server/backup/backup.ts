@@ -1,13 +1,13 @@
 import { type FileHandle, link, mkdtemp, open, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
-import { recordAudit } from '../audit/audit.ts'
+import { recordAudit, type Verification, verifyDatabase } from '../audit/audit.ts'
 import { system } from '../platform/actor.ts'
 import type { Clock } from '../platform/clock.ts'
 import type { Config } from '../platform/config.ts'
 import type { Context } from '../platform/context.ts'
 import { randomToken } from '../platform/crypto/hash.ts'
-import type { Keyring } from '../platform/crypto/keyring.ts'
+import { type Keyring, SealBroken } from '../platform/crypto/keyring.ts'
 import { openSigningKey } from '../platform/crypto/token-signer.ts'
 import { openCopy } from '../platform/db/copy/read-copy.ts'
 import { openCopyTarget } from '../platform/db/copy/write-copy.ts'
@@ -17,11 +17,12 @@ import { type Loaded, loadBackup } from './load-backup.ts'
 import { makeBackup } from './make-backup.ts'
 import { type BackupTrailer, BackupUnreadable, decodeRecords } from './records.ts'
 import { openBackup, sealBackup } from './sealed-file.ts'
+import { countUnopenable } from './unopenable.ts'
 
 export { BackupUnreadable } from './records.ts'
 
 interface Parts {
-  config: Pick<Config, 'databaseUrl' | 'store'>
+  config: Pick<Config, 'databaseUrl' | 'store'> & Partial<Pick<Config, 'migrationUrl'>>
   keyring: Keyring
   clock: Clock
 }
@@ -58,24 +59,18 @@ export async function writeBackup(
 }
 
 /**
- * Restores a backup into an empty database and store. Everybody must sign in again, for a session that had ended since would live again; workers go on with their keys.
- * Throws BackupUnreadable, and then there is no row.
+ * Restores a backup into an empty database and store, as the owner of the tables. Everybody must sign in again, for a session that had ended since would live again;
+ * workers go on with their keys. Throws BackupUnreadable, and then there is no row.
  */
 export async function restoreBackup(
   parts: Parts,
   path: string,
   openAfterwards: () => Promise<Context>,
 ): Promise<Loaded> {
-  const loaded = await load(parts, path)
+  const loaded = await load(parts, path, 'restored')
   const ctx = await openAfterwards()
   try {
     await ctx.db.transaction(async (tx) => {
-      const now = ctx.clock.now()
-      await tx
-        .updateTable('sessions')
-        .set({ revokedAt: now, revokedReason: 'restored' })
-        .where('revokedAt', 'is', null)
-        .execute()
       await tx
         .updateTable('identityEpoch')
         .set((eb) => ({ epoch: eb('epoch', '+', 1) }))
@@ -90,30 +85,42 @@ export async function restoreBackup(
   return loaded
 }
 
+/** What a backup would give whoever restores it now. */
+export interface VerifiedBackup extends Loaded {
+  signingKeys: number
+  /** Values and contents that no listed secret opens. */
+  unopenable: number
+  audit: Verification
+}
+
 /**
- * Restores a backup into a folder that is thrown away, and opens with the secrets at hand what is sealed in it: what passes here can be restored. Throws BackupUnreadable.
+ * Restores a backup into a folder that is thrown away, opens its keys with the secrets at hand, counts what they do not open, and verifies its audit log. Throws
+ * BackupUnreadable for what could not be restored.
  */
-export async function verifyBackup({ keyring, clock }: Parts, path: string): Promise<Loaded & { signingKeys: number }> {
+export async function verifyBackup({ keyring, clock }: Omit<Parts, 'config'>, path: string): Promise<VerifiedBackup> {
   const folder = await mkdtemp(join(tmpdir(), 'hivesync-verify-'))
   try {
     const databaseUrl = `sqlite:${join(folder, 'verify.db')}`
-    const config = { databaseUrl, store: { folder: join(folder, 'store'), isEncrypted: false } }
-    const loaded = await load({ config, keyring, clock }, path)
-    return { ...loaded, signingKeys: await openSealed(databaseUrl, keyring) }
+    const store = { folder: join(folder, 'store'), isEncrypted: false }
+    const loaded = await load({ config: { databaseUrl, store }, keyring, clock }, path)
+    const unopenable = await countUnopenable(databaseUrl, createFolderPlace(store.folder, clock), keyring)
+    return { ...loaded, unopenable, ...(await judge(databaseUrl, keyring)) }
   } finally {
     await rm(folder, { recursive: true, force: true })
   }
 }
 
-async function load({ config, keyring, clock }: Parts, path: string): Promise<Loaded> {
+async function load({ config, keyring, clock }: Parts, path: string, endSessions?: string): Promise<Loaded> {
+  const databaseUrl = config.migrationUrl ?? config.databaseUrl
   const file = await open(path, 'r')
   const records = decodeRecords(openBackup(keyring, chunksOf(file)))
   try {
     return await loadBackup(records, {
-      databaseUrl: config.databaseUrl,
-      openTarget: () => openCopyTarget(config.databaseUrl),
+      databaseUrl,
+      openTarget: () => openCopyTarget(databaseUrl),
       place: createFolderPlace(config.store.folder, clock),
       now: clock.now,
+      ...(endSessions !== undefined && { endSessions }),
     })
   } finally {
     await records.return(undefined)
@@ -121,15 +128,16 @@ async function load({ config, keyring, clock }: Parts, path: string): Promise<Lo
   }
 }
 
-/** A canary: keys that some earlier secret sealed must open too, not only the file itself. */
-async function openSealed(databaseUrl: string, keyring: Keyring): Promise<number> {
+/** Opens the signing keys: a canary, for what some earlier secret sealed must open too, not only the file itself. */
+async function judge(databaseUrl: string, keyring: Keyring): Promise<Pick<VerifiedBackup, 'signingKeys' | 'audit'>> {
   const database = await openDatabase(databaseUrl)
   try {
     const keys = database.kysely.selectFrom('signingKeys').select(['id as keyId', 'publicKey', 'sealedPrivateKey'])
-    const rows = await keys.where('state', 'in', ['current', 'next']).execute()
+    const rows = await keys.execute()
     for (const row of rows) openSigningKey(keyring, row)
-    return rows.length
+    return { signingKeys: rows.length, audit: await verifyDatabase(database.kysely) }
   } catch (error) {
+    if (!(error instanceof SealBroken)) throw error
     throw new BackupUnreadable('a key in it was sealed under a secret that is not listed in HIVESYNC_SECRET', {
       cause: error,
     })

@@ -1,6 +1,6 @@
 import { isoTime } from '../platform/clock.ts'
 import { createSha256 } from '../platform/crypto/hash.ts'
-import type { DatabaseCopy } from '../platform/db/copy/read-copy.ts'
+import type { CellValue, DatabaseCopy } from '../platform/db/copy/read-copy.ts'
 import type { Place } from '../platform/store/place.ts'
 import { type BackupHeader, type BackupTrailer, encodeRecord } from './records.ts'
 
@@ -9,7 +9,8 @@ import { type BackupHeader, type BackupTrailer, encodeRecord } from './records.t
  * in the header.
  */
 export const leftOut: ReadonlySet<string> = new Set(['migrations', 'worker_nonces', 'mirrors', 'search_files'])
-const rowsInRecord = 200
+/** A record is whole in memory, several times over: it holds so many characters, or one row that has more. */
+const charactersInRecord = 1024 * 1024
 
 interface Sources {
   copy: DatabaseCopy
@@ -32,10 +33,8 @@ export async function* makeBackup({ copy, place, now }: Sources): AsyncGenerator
     for await (const batch of copy.rows(table)) {
       rows[table.name] = (rows[table.name] ?? 0) + batch.length
       for (const row of batch) if (typeof row[keyColumn] === 'string') keys.add(row[keyColumn])
-      for (let start = 0; start < batch.length; start += rowsInRecord) {
-        const value = { table: table.name, columns: table.columns, rows: batch.slice(start, start + rowsInRecord) }
-        yield encodeRecord({ kind: 'rows', value })
-      }
+      for (const part of inRecords(batch))
+        yield encodeRecord({ kind: 'rows', value: { table: table.name, columns: table.columns, rows: part } })
     }
   }
   const trailer = { rows, objects: 0, objectBytes: 0, ended: 0 }
@@ -49,6 +48,20 @@ export async function* makeBackup({ copy, place, now }: Sources): AsyncGenerator
   }
   yield encodeRecord({ kind: 'trailer', value: trailer })
   return trailer
+}
+
+function* inRecords(rows: readonly CellValue[][]): Generator<CellValue[][]> {
+  let part: CellValue[][] = []
+  let characters = 0
+  for (const row of rows) {
+    part.push(row)
+    for (const value of row) characters += String(value).length
+    if (characters < charactersInRecord) continue
+    yield part
+    part = []
+    characters = 0
+  }
+  if (part.length > 0) yield part
 }
 
 async function* copyObject(place: Place, key: string): AsyncGenerator<Buffer, number | undefined> {

@@ -54,20 +54,28 @@ export function encodeRecord({ kind, value }: BackupRecord): Buffer {
 
 /** The records of a stream; throws BackupUnreadable where it is none, or ends in the middle of one. */
 export async function* decodeRecords(source: AsyncIterable<Buffer>): AsyncGenerator<BackupRecord> {
-  let held: Buffer = Buffer.alloc(0)
+  // Put together only when a record is whole: with every chunk, a large one would be copied a thousand times.
+  let parts: Buffer[] = []
+  let bytes = 0
+  let needed = prefixBytes
   for await (const chunk of source) {
-    held = held.length === 0 ? chunk : Buffer.concat([held, chunk])
-    for (let needed = neededBytes(held); held.length >= needed; needed = neededBytes(held)) {
+    parts.push(chunk)
+    bytes += chunk.length
+    if (bytes < needed) continue
+    let held = Buffer.concat(parts)
+    for (needed = neededBytes(held); held.length >= needed; needed = neededBytes(held)) {
       yield toRecord(held.subarray(0, needed))
       held = held.subarray(needed)
     }
+    parts = [held]
+    bytes = held.length
   }
-  if (held.length > 0) throw new BackupUnreadable('it ends in the middle of a record')
+  if (bytes > 0) throw new BackupUnreadable('it ends in the middle of a record')
 }
 
-/** How long the record is that begins here; endless while not even that can be read. */
+/** How long the record is that begins here, or what has to be there to know that. */
 function neededBytes(bytes: Buffer): number {
-  if (bytes.length < prefixBytes) return Number.POSITIVE_INFINITY
+  if (bytes.length < prefixBytes) return prefixBytes
   const needed = prefixBytes + bytes.readUInt32BE(1)
   if (needed > maxRecordBytes) throw new BackupUnreadable('a record is larger than any')
   return needed

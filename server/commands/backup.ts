@@ -5,6 +5,7 @@ import { systemClock } from '../platform/clock.ts'
 import { type Config, readConfig } from '../platform/config.ts'
 import { openKeyring } from '../platform/crypto/keyring.ts'
 import { DatabaseError } from '../platform/db/database-error.ts'
+import { isOutage } from '../platform/db/outage.ts'
 import { readLocalSecret } from '../platform/local-secret.ts'
 import { createLogger, openStandardError } from '../platform/logger.ts'
 import { openContext } from '../platform/open-context.ts'
@@ -31,22 +32,37 @@ export function backupCommand(path: string): Promise<OperatorOutcome> {
   )
 }
 
+/** Exits with 1 where it could be restored, and would not be the server that it was. */
 export function verifyBackupCommand(path: string): Promise<OperatorOutcome> {
   return runOperatorCommand(() =>
     refusing(async () => {
-      const { header, trailer } = await verifyBackup(readParts(), resolve(path))
+      const { header, trailer, unopenable, audit } = await verifyBackup(readParts(), resolve(path))
       const count = Object.values(trailer.rows).reduce((sum, each) => sum + each, 0)
+      const [finding] = audit.findings
+      const faults = [
+        ...(unopenable > 0
+          ? [`${unopenable} sealed values in it open with none of the secrets in HIVESYNC_SECRET.`]
+          : []),
+        ...(finding === undefined
+          ? []
+          : [
+              `Its audit log was tampered with${finding.seq === null ? '' : `, first at leaf ${finding.seq}`}: ${finding.what}.`,
+            ]),
+      ]
       return {
-        exitCode: 0,
+        exitCode: faults.length === 0 ? 0 : 1,
         json: {
           path: resolve(path),
           createdAt: header.createdAt,
           rows: count,
           objects: trailer.objects,
           ended: trailer.ended,
+          unopenable,
+          audit: { outcome: audit.outcome, leaves: audit.leaves, checkpoints: audit.checkpoints },
         },
         lines: [
-          `${path}, of ${header.createdAt}, can be restored: ${count} rows, ${trailer.objects} stored files, and the secret is the right one.`,
+          `${path}, of ${header.createdAt}, can be restored: ${count} rows, ${trailer.objects} stored files, ${audit.leaves} leaves of the audit log.`,
+          ...faults,
         ],
       }
     }),
@@ -94,6 +110,11 @@ async function refusing<T>(work: () => Promise<T>): Promise<T> {
     return await work()
   } catch (error) {
     if (error instanceof BackupUnreadable) throw new CommandRefused(`The backup cannot be used: ${error.message}.`)
+    const { code } = error as NodeJS.ErrnoException
+    if (code === 'ENOSPC' || code === 'EDQUOT') throw new CommandRefused('The disk is full.')
+    // The database is away, full, or not one of theirs to change.
+    if (isOutage(error) || code === '42501')
+      throw new CommandRefused(`The database refused: ${(error as Error).message}`)
     if (!(error instanceof DatabaseError)) throw error
     if (error.code === 'database_in_use') throw new CommandRefused('The server runs on this database: stop it first.')
     throw new CommandRefused(error.message)

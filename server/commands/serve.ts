@@ -1,6 +1,7 @@
 import { type Server, serveUntilStopped } from '../main.ts'
 import { ConfigError, readConfig } from '../platform/config.ts'
 import type { Logger } from '../platform/logger.ts'
+import { openLog } from '../platform/open-log.ts'
 
 /** EX_USAGE and EX_CONFIG of sysexits.h. */
 const misused = 64
@@ -10,14 +11,15 @@ const refusedConfiguration = 78
 export async function serveCommand(
   args: readonly string[],
   onListening: (server: Server) => void = () => {},
-  log?: Logger,
+  onTerminal?: (log: Logger) => Logger,
 ): Promise<number> {
   if (args.length > 0) {
     process.stderr.write('hivesync serve takes no arguments: settings come from the environment\n')
     return misused
   }
   try {
-    onListening(await serveUntilStopped(readConfig(), log))
+    const config = readConfig()
+    onListening(await serveUntilStopped(config, openLog(config, onTerminal)))
     return 0
   } catch (error) {
     if (!(error instanceof ConfigError)) throw error

@@ -109,8 +109,12 @@ export function openStandardError(): LogDestination {
   return destination
 }
 
+export const logLevels = ['info', 'warn', 'error'] as const
+/** The least that is written. */
+export type LogLevel = (typeof logLevels)[number]
+
 /** JSON lines to the given destination, ISO times, only allow-listed members. */
-export function createLogger(destination: LogDestination, level: 'info' | 'silent' = 'info'): Logger {
+export function createLogger(destination: LogDestination, level: LogLevel | 'silent' = 'info'): Logger {
   const log = pino(
     {
       level,

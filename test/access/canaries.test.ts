@@ -2,10 +2,16 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import type { Endpoint } from '@hivesync/contracts/endpoint.ts'
+import * as jobs from '@hivesync/contracts/jobs.ts'
 import { operations } from '@hivesync/contracts/operations.ts'
 import * as sessions from '@hivesync/contracts/sessions.ts'
 import fc from 'fast-check'
+import { keepFaults, listFaults, watchFaults } from '../../server/faults/faults.ts'
+import { createMetricsPage } from '../../server/operations/operations.ts'
+import { consumeOutbox } from '../../server/outbox/outbox.ts'
+import { createMemoryWindows } from '../../server/platform/limits/memory-windows.ts'
 import { describeHive, password } from '../harness/hive.ts'
+import { complete, log, take } from '../harness/jobs.ts'
 import { mutatedBodies, sampleOf } from './sample.ts'
 
 const all = [...operations.values()]
@@ -65,6 +71,49 @@ describeHive('what a request carries', (open) => {
       }),
       { numRuns: 150 },
     )
+  })
+
+  test('is in no metric, fault or mail either, nor is what a job was given and printed', async () => {
+    await using hive = await open()
+    const secret = 'canarythatnobodymaysee'
+    const ctx = { ...hive.ctx, log: watchFaults(hive.ctx.log) }
+    const person = await hive.person('ada')
+    for (const operation of all) {
+      const headers = Object.fromEntries([...places, 'traceparent', 'origin'].map((name) => [name, `Bearer ${secret}`]))
+      const body = operation.body === undefined ? undefined : sampleOf(operation.body)
+      for (const authorization of [`Bearer ${secret}`, `Bearer ${person.token}`])
+        await hive.inject({
+          method: operation.method,
+          url: `${targetOf(operation, secret)}?${secret}=${secret}`,
+          payload: JSON.stringify(planted(body, secret)),
+          headers: { ...headers, 'content-type': 'application/json', authorization },
+        })
+    }
+    const { token } = await hive.logInAgain('ada')
+    const projectId = await hive.project({ ...person, token }, 'comb')
+    const worker = await hive.worker()
+    const input = { command: ['sh', '-c', secret], env: { HONEY: secret }, secrets: { KEY: secret } }
+    const body = { kind: 'compute' as const, input }
+    assert.equal((await hive.call(jobs.submitJob, { token, params: { projectId }, body })).status, 201)
+    const claim = await take(worker)
+    await log(worker, claim, [{ seq: 0, stream: 'stdout', at: hive.clock.now(), text: secret }])
+    const error = { code: 'command_failed', message: secret }
+    await complete(worker, claim, { outcome: 'failed', error, result: { printed: secret } })
+    ctx.log.error({ event: 'planted' }, new Error(`https://ada:${secret}@forge.example.net/comb.git`))
+    await keepFaults(ctx)
+    await consumeOutbox(ctx, [])
+    const kept = {
+      logged: hive.logged.join(''),
+      audited: JSON.stringify(await ctx.db.kysely.selectFrom('auditEvents').selectAll().execute()),
+      metrics: await createMetricsPage(ctx, createMemoryWindows(hive.clock.now)).text(),
+      faults: JSON.stringify(await listFaults(ctx)),
+      mails: JSON.stringify(await hive.mails()),
+    }
+    assert.match(kept.metrics, /^hivesync_requests_total\{operation="submitJob",method="POST",status="2xx"\} 1$/m)
+    for (const [place, text] of Object.entries(kept)) {
+      const at = text.indexOf(secret)
+      assert.ok(at < 0, `${place}: ${text.slice(Math.max(0, at - 200), at + 50)}`)
+    }
   })
 
   test('neither passwords nor tokens nor email addresses of a whole day’s work are kept in clear', async () => {

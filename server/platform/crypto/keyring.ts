@@ -125,6 +125,12 @@ function decodeSecret(secret: string, index: number): Buffer {
   return bytes
 }
 
+/** Whether this is a value that `seal` made under a secret that is not listed: nobody here can open it. */
+export function isOfUnknownSecret(keyring: Pick<Keyring, 'keyIds'>, sealed: string): boolean {
+  const parsed = parse(sealed)
+  return parsed !== undefined && !keyring.keyIds.includes(parsed.keyId)
+}
+
 /** Eight characters derived from the secret by HKDF: names it in stored values without revealing any of its bits. */
 function keyIdOf(secret: string): string {
   return derive(Buffer.from(secret, 'base64url'), 'key-id', 6).toString('base64url')

@@ -41,12 +41,12 @@ export async function migrate(
   }
 }
 
-/** Whether nothing is missing, found by reading alone: all that a role may do which has no right to the schema. False for a database without one. */
+/** Whether nothing is missing, found by reading alone: all that a role may do which has no right to the schema. False for a database without one, and where the role may not even read. */
 export async function isMigrated(database: Database, directory = migrationsDirectory): Promise<boolean> {
   try {
     return findNext(await readMigrations(directory), await readApplied(database.kysely)) === undefined
   } catch (error) {
-    if (sqlState(error) === '42P01') return false // undefined_table
+    if (/^(42P01|42501)$/.test(sqlState(error) ?? '')) return false // undefined_table, insufficient_privilege
     throw error
   }
 }

@@ -17,11 +17,12 @@ export interface CopiedTable {
 export interface DatabaseCopy extends AsyncDisposable {
   readonly dialect: 'sqlite' | 'postgres'
   readonly tables: readonly CopiedTable[]
-  /** The rows, some thousands at a time. */
+  /** The rows, some hundreds at a time. */
   rows(table: CopiedTable): AsyncIterable<CellValue[][]>
 }
 
-const rowsAtOnce = 2000
+/** The largest rows have a megabyte. */
+const rowsAtOnce = 200
 
 /** Opens a snapshot of `sqlite:<path>` or `postgres://…`, which it never changes. */
 export function openCopy(url: string): Promise<DatabaseCopy> {

@@ -7,7 +7,9 @@ import { type CellValue, type CopiedTable, quoted } from './read-copy.ts'
 
 /** One transaction that holds everything: until `commit` the database is as it was. */
 export interface CopyTarget extends AsyncDisposable {
-  /** Refuses a table or column that this schema has not. */
+  /** Takes away what is in the table: rows that migrations, or a server that was started and never set up, have made. */
+  clear(name: string): Promise<void>
+  /** Adds rows to a table that was cleared. Refuses a table or column that this schema has not. */
   insert(table: CopiedTable, rows: readonly (readonly CellValue[])[]): Promise<void>
   /**
    * Checks every reference and makes it durable. Numbers that the database gives out go on `gap` above the highest that was brought: what was given out
@@ -37,12 +39,11 @@ async function openSqliteTarget(path: string): Promise<CopyTarget> {
     await close()
     throw error
   }
-  const begun = new Set<string>()
   return {
+    async clear(name) {
+      database.exec(`delete from ${quoted(name)}`)
+    },
     async insert({ name, columns }, rows) {
-      // Rows that migrations bring were there too.
-      if (!begun.has(name)) database.exec(`delete from ${quoted(name)}`)
-      begun.add(name)
       const places = columns.map(() => '?').join(', ')
       const statement = database.prepare(
         `insert into ${quoted(name)} (${columns.map(quoted).join(', ')}) values (${places})`,
@@ -91,11 +92,11 @@ async function openPostgresTarget(url: string): Promise<CopyTarget> {
     await client.end()
     throw error
   }
-  const begun = new Set<string>()
   return {
+    async clear(name) {
+      await client.query(`delete from ${quoted(name)}`)
+    },
     async insert({ name, columns }, rows) {
-      if (!begun.has(name)) await client.query(`delete from ${quoted(name)}`)
-      begun.add(name)
       const list = columns.map(quoted).join(', ')
       const objects = rows.map((row) => Object.fromEntries(columns.map((column, i) => [column, row[i] ?? null])))
       await client.query(
