@@ -44,6 +44,7 @@ interface Measured {
   plain: number[]
   recorded: number[]
   append: number[]
+  grownPlain: number[]
   grown: number[]
   verify: number[]
 }
@@ -87,17 +88,20 @@ async function measureOn(database: string, url: string | undefined, rounds: numb
           await sequenceAll(ctx)
         }),
     })
+    await appendAll(ctx, grownTo, plainRows)
     await appendAll(ctx, grownTo, auditRows)
     await sequenceAll(ctx)
-    const { grown, verify } = await measureRounds(rounds, {
+    const { grownPlain, grown } = await measureRounds(rounds, {
+      grownPlain: () => rateOf(perRound, () => appendAll(ctx, perRound, plainRows)),
       grown: () =>
         rateOf(perRound, async () => {
           await appendAll(ctx, perRound, auditRows)
           await sequenceAll(ctx)
         }),
-      verify: () => verifyRate(ctx),
     })
-    return { database, plain, recorded, append, grown, verify }
+    // By itself: reading all of it leaves nothing of the others in any cache.
+    const { verify } = await measureRounds(rounds, { verify: () => verifyRate(ctx) })
+    return { database, plain, recorded, append, grownPlain, grown, verify }
   } finally {
     await ctx.mail.close()
     await ctx.net.close()
@@ -161,7 +165,7 @@ async function verifyRate(ctx: Context): Promise<number> {
 
 function report(measured: readonly Measured[], rounds: number): Report {
   const rate = (values: readonly number[]) => `${whole(median(values))} (${spread(values, whole)})`
-  const verdicts: Verdict[] = measured.flatMap(({ database, append, plain, grown, verify }) => [
+  const verdicts: Verdict[] = measured.flatMap(({ database, append, plain, grownPlain, grown, verify }) => [
     {
       claim: 'P9 append',
       text: `${database}: ${whole(median(append))} events/s into the log with their leaves, at least 50,000 asked; ${times(medianRatio(append, plain))} of an unchained insert`,
@@ -174,8 +178,8 @@ function report(measured: readonly Measured[], rounds: number): Report {
     },
     {
       claim: 'P9 growth',
-      text: `${database}: behind ${whole(grownTo)} leaves an append makes ${times(median(grown) / median(append))} of the events/s it made at first; at least 0.80 asked`,
-      holds: median(grown) / median(append) >= 0.8,
+      text: `${database}: behind ${whole(grownTo)} rows each, the log makes ${times(medianRatio(grown, grownPlain) / medianRatio(append, plain))} of its share of the unchained insert at first; at least 0.80 asked`,
+      holds: medianRatio(grown, grownPlain) / medianRatio(append, plain) >= 0.8,
     },
   ])
   return {
@@ -185,7 +189,8 @@ function report(measured: readonly Measured[], rounds: number): Report {
       ['unchained insert', ...measured.map(({ plain }) => rate(plain))],
       ['recorded, without leaves', ...measured.map(({ recorded }) => rate(recorded))],
       ['recorded and sequenced', ...measured.map(({ append }) => rate(append))],
-      [`the same behind ${whole(grownTo)} leaves`, ...measured.map(({ grown }) => rate(grown))],
+      [`unchained insert behind ${whole(grownTo)} rows`, ...measured.map(({ grownPlain }) => rate(grownPlain))],
+      [`recorded and sequenced behind ${whole(grownTo)} leaves`, ...measured.map(({ grown }) => rate(grown))],
       ['verified, leaves/s', ...measured.map(({ verify }) => rate(verify))],
     ],
     verdicts,

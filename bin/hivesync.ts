@@ -138,7 +138,7 @@ async function backupCommands(): Promise<Command[]> {
       options: {
         verify: {
           type: 'boolean',
-          summary: 'restore FILE into a folder that is thrown away, and say whether all of it is there',
+          summary: 'restore FILE into a folder that is thrown away, and say whether all of it is there and opens',
         },
       },
       arguments: [1, 1],
@@ -153,6 +153,7 @@ async function backupCommands(): Promise<Command[]> {
       usage: 'FILE',
       notes: [
         'Reads the settings of `hivesync serve`, which must not run. The database must have no accounts. Everybody signs in again.',
+        'On PostgreSQL it is done by the role in HIVESYNC_DATABASE_MIGRATION_URL, where there is one.',
       ],
       options: {},
       arguments: [1, 1],

@@ -7,7 +7,15 @@ import { shipAudit } from './audit/ship.ts'
 import { sweepBundles } from './bundles/bundles.ts'
 import { pruneDeviceLogins } from './device-login/device-login.ts'
 import { keepFaults, pruneFaults } from './faults/faults.ts'
-import { countJobs, endRightlessJobs, prune, reapLeases, reconcileCounters, skipExpired } from './jobs/jobs.ts'
+import {
+  countJobs,
+  endRightlessJobs,
+  prune,
+  reapLeases,
+  reconcileCounters,
+  skipExpired,
+  traceJobs,
+} from './jobs/jobs.ts'
 import { remindKeyExpiry } from './keys/keys.ts'
 import { taskEnded, taskStarts } from './operations/operations.ts'
 import { consumeOutbox } from './outbox/outbox.ts'
@@ -69,7 +77,7 @@ const tasks: readonly Task[] = [
 
 /** Everybody who hears of what was committed, then the deliveries that came of it or are due again. */
 async function tellWebhooks(ctx: Context): Promise<void> {
-  await consumeOutbox(ctx, [toWebhooks], [countJobs])
+  await consumeOutbox(ctx, [toWebhooks], [countJobs, traceJobs])
   await sendWebhooks(ctx)
 }
 

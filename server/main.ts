@@ -52,6 +52,7 @@ export async function startServer(config: Config, log = createLogger(openStandar
     await metrics?.close()
     await ctx.mail.close()
     await ctx.net.close()
+    await ctx.tracer?.close()
     await stopBackground()
     await closeIndexes(ctx)
     await ctx.db.close()

@@ -28,6 +28,12 @@ describeHive('an admin sees', (open) => {
         (await list({ q })).items.map((team) => team.id),
         [id],
       )
+    const other = (await hive.call(teams.createTeam, { token: ada.token, body: { name: 'Ünïon 🐝 of bees' } })).body
+    for (const q of ['Ü', 'Ünïon 🐝', 'Ünïon 🐝 OF'])
+      assert.deepEqual(
+        (await list({ q })).items.map((team) => team.id),
+        [other.id],
+      )
     for (const q of ['eepers', '%', 'k_e']) assert.deepEqual((await list({ q })).items, [])
     const first = await list({ limit: '1' })
     const second = await list({ limit: '1', cursor: first.nextCursor ?? '' })

@@ -109,7 +109,10 @@ export function listTeamRows(db: Db, namePrefix: string | undefined, request: Pa
     .orderBy('teams.id', 'desc')
     .limit(request.limit + 1)
   if (request.after !== undefined) rows = rows.where('teams.id', '<', request.after)
-  if (namePrefix !== undefined)
-    rows = rows.where(sql`lower(substr(teams.name, 1, ${namePrefix.length}))`, '=', namePrefix.toLowerCase())
+  if (namePrefix !== undefined) {
+    // The database lowers both and counts characters, not UTF-16: SQLite knows the case of ASCII alone, and what JavaScript lowers would never equal it.
+    const { length } = [...namePrefix]
+    rows = rows.where(sql<boolean>`lower(substr(teams.name, 1, ${length})) = lower(cast(${namePrefix} as text))`)
+  }
   return rows.execute()
 }

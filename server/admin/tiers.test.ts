@@ -3,9 +3,12 @@ import { test } from 'node:test'
 import * as accounts from '@hivesync/contracts/accounts.ts'
 import type { BodyOf, Endpoint, ParamsOf } from '@hivesync/contracts/endpoint.ts'
 import * as jobs from '@hivesync/contracts/jobs.ts'
+import { listProjects } from '@hivesync/contracts/projects.ts'
 import * as teams from '@hivesync/contracts/teams.ts'
 import * as contract from '@hivesync/contracts/tiers.ts'
+import { sql } from 'kysely'
 import { describeHive, type Hive, type Person } from '../../test/harness/hive.ts'
+import { ensureQueue, ensureShare } from '../jobs/counters.ts'
 import { reconcileCounters } from '../jobs/jobs.ts'
 
 describeHive('a plan', (open) => {
@@ -50,6 +53,38 @@ describeHive('a plan', (open) => {
     assert.equal(items.length, 13)
   })
 
+  test('that is changed while a queue is made holds for that queue too', async () => {
+    await using hive = await open()
+    const ada = await hive.person('ada')
+    const projectId = await hive.project(ada)
+    const { db } = hive.ctx
+    const [made, released] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()]
+    const making = db.transaction(async (tx) => {
+      await ensureQueue(tx, { id: projectId, teamId: ada.teamId }, 'compute')
+      await ensureShare(tx, { id: projectId, teamId: ada.teamId })
+      made.resolve()
+      await released.promise
+    })
+    await made.promise
+    let isChanged = false
+    const changing = change(hive, 'free', { waitingJobs: 13, weight: 3 }).finally(() => {
+      isChanged = true
+    })
+    // SQLite gives the change its turn when the transaction has ended.
+    while (db.dialect === 'postgres' && !isChanged) {
+      const waiting = await sql`select 1 from pg_locks where not granted and locktype in ('transactionid', 'tuple')
+        and pid in (select pid from pg_stat_activity where datname = current_database())`.execute(db.kysely)
+      if (waiting.rows.length > 0) break
+    }
+    released.resolve()
+    await making
+    await changing
+    const queue = db.kysely.selectFrom('queueCounters').select('maxWaiting').where('projectId', '=', projectId)
+    assert.deepEqual(await queue.execute(), [{ maxWaiting: 13 }])
+    const share = db.kysely.selectFrom('teamShares').select('weight').where('teamId', '=', ada.teamId)
+    assert.deepEqual(await share.execute(), [{ weight: 3 }])
+  })
+
   test('with more running jobs lets the waiting ones begin, and reconciling finds nothing to repair', async () => {
     await using hive = await open()
     const ada = await hive.person('ada')
@@ -75,11 +110,16 @@ describeHive('a plan', (open) => {
     await using hive = await open({ config: { rateScale: 1 } })
     const ada = await hive.person('ada')
     assert.equal(await readsOf(hive, ada), 100)
+    const news = hive.ctx.db.kysely.selectFrom('identityEpoch').select('epoch')
+    const heardBefore = (await news.executeTakeFirstOrThrow()).epoch
     const { id: teamId } = (await hive.call(teams.createTeam, { token: ada.token, body: { name: 'keepers' } })).body
     await assign(hive, teamId, 'enterprise')
     assert.equal(await readsOf(hive, ada), 2000)
+    // Other replicas hear of both, and forget what they remember of people.
+    assert.equal((await news.executeTakeFirstOrThrow()).epoch, heardBefore + 1)
     await change(hive, 'enterprise', { rateMultiplier: 3 })
     assert.equal(await readsOf(hive, ada), 300)
+    assert.equal((await news.executeTakeFirstOrThrow()).epoch, heardBefore + 2)
     await assign(hive, teamId, 'free')
     assert.equal(await readsOf(hive, ada), 100)
   })
@@ -119,6 +159,11 @@ describeHive('a plan', (open) => {
       hive.call(jobs.listJobs, { token: ada.token, params: { projectId }, query: { limit } })
     assert.equal((await listed('10')).status, 200)
     assert.deepEqual((await listed('11')).problem.fields?.[0]?.path, 'query/limit')
+    // A page of no length is no longer than the plan's either.
+    const projects = Array.from({ length: 11 }, (_, i) => hive.project(ada, `more-${i}`))
+    await Promise.all(projects)
+    const { items, nextCursor } = (await hive.call(listProjects, { token: ada.token, query: {} })).body
+    assert.deepEqual([items.length, nextCursor === null], [10, false])
     // Who is on another plan is not bound by it.
     assert.equal((await send({ command: ['true'] })).status, 201)
   })

@@ -83,6 +83,8 @@ export const conditions: readonly Condition[] = [
         .where('ephemeral', '=', 0)
         .where('lastSeenAt', '<', now - awayMs)
         .where((eb) => eb.or([eb('expiresAt', 'is', null), eb('expiresAt', '>', now)]))
+        // Of more than a hundred always the same, else each look would end alerts and raise others.
+        .orderBy('id')
         .limit(100)
         .execute()
       return rows.map(({ id, name }) => ({
@@ -101,6 +103,7 @@ export const conditions: readonly Condition[] = [
         .innerJoin('tiers', 'tiers.name', 'teams.tier')
         .select(['teams.id', 'teams.name'])
         .where(sql<boolean>`team_storage.bytes * 10 > tiers.stored_bytes * 9`)
+        .orderBy('teams.id')
         .limit(100)
         .execute()
       return rows.map(({ id, name }) => ({
@@ -144,6 +147,7 @@ export const conditions: readonly Condition[] = [
         .selectFrom('webhooks')
         .select('id')
         .where('disabledReason', '=', 'failing')
+        .orderBy('id')
         .limit(100)
         .execute()
       return rows.map(({ id }) => ({

@@ -1,5 +1,5 @@
 import type { Db } from '../platform/db/db.ts'
-import { insert, oneOf, only, run, type Statement, statement } from '../platform/db/statement.ts'
+import { insert, oneOf, only, run, type Statement, statement, text } from '../platform/db/statement.ts'
 import type { LeafEvent } from './leaf.ts'
 
 export interface LeafRow {
@@ -33,8 +33,13 @@ export function listPending(tx: Db, limit: number): Promise<PendingEvent[]> {
         where (select l.seq from audit_leaves l where l.event_id = q.event_id) is null
           and (select e.at from audit_events e where e.id = q.event_id) is not null
         order by event_id limit ${limit}
-      ) p join audit_events e on e.id = p.event_id order by p.event_id`,
+      ) p ${eventOf('p')} order by p.event_id`,
   )
+}
+
+/** Mostly there is nothing, and that needs no transaction. */
+export async function hasPending(db: Db): Promise<boolean> {
+  return (await db.selectFrom('auditPending').select('eventId').limit(1).executeTakeFirst()) !== undefined
 }
 
 export async function countPending(db: Db): Promise<number> {
@@ -99,6 +104,15 @@ export async function listHashes(db: Db, level: number, start: number, count: nu
   return found.map(({ hash }) => hash)
 }
 
+/** Joins each row's event by its id: for a few thousand rows PostgreSQL would rather read all events there are, and again for each page. `offset 0` keeps it from seeing through. */
+function eventOf(row: 'l' | 'p') {
+  return text((dialect) =>
+    dialect === 'postgres'
+      ? `left join lateral (select * from audit_events where id = ${row}.event_id offset 0) e on true`
+      : `left join audit_events e on e.id = ${row}.event_id`,
+  )
+}
+
 /** A leaf with its event; the event's columns are null where it is gone. */
 export type StoredLeaf = LeafRow & { event: LeafEvent | undefined }
 
@@ -108,7 +122,7 @@ export async function listLeaves(db: Db, start: number, end: number): Promise<St
     db,
     statement`select l.seq, l.event_id, l.subject, l.sealed, l.hash, e.id, e.at, e.actor_kind, e.actor_id, e.team_id, e.project_id, e.action, e.target_kind,
       e.target_id, e.outcome, e.request_id, e.ip, e.details
-      from audit_leaves l left join audit_events e on e.id = l.event_id where l.seq >= ${start} and l.seq < ${end} order by l.seq`,
+      from audit_leaves l ${eventOf('l')} where l.seq >= ${start} and l.seq < ${end} order by l.seq`,
   )
   return found.map(({ seq, eventId, hash, id, ...event }) => ({
     seq,

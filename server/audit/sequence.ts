@@ -12,6 +12,7 @@ import {
   countLeaves,
   findLastCheckpoint,
   findLastLeaf,
+  hasPending,
   insertCheckpoint,
   type LeafRow,
   listPending,
@@ -63,6 +64,7 @@ const lockSequencer = (tx: Db): Promise<void> => withLock(tx, 'audit-sequencer')
 
 /** Makes leaves of up to 500 events; answers how many. */
 async function sequenceBatch(ctx: Context): Promise<number> {
+  if (!(await hasPending(ctx.db.kysely))) return 0
   let tree: KnownTree | undefined
   const count = await ctx.db.transaction(async (tx) => {
     await lockSequencer(tx)

@@ -79,7 +79,7 @@ const parse = (text: string): Line[] =>
 /** As after a restart: what the process knew of the sink is gone, and so is its name in the lease. */
 const restarted = (hive: Hive) => ({ ...hive.ctx })
 
-describeHive('shipping the audit log', (open) => {
+describeHive('shipping the audit log', (open, { dialect }) => {
   let folder: string
   before(async () => {
     folder = await mkdtemp(join(tmpdir(), 'hivesync-ship-'))
@@ -213,6 +213,8 @@ describeHive('shipping the audit log', (open) => {
   })
 
   test('one replica delivers at a time, and another goes on when it has died', async () => {
+    // Of a SQLite file there is one process, and the next goes on at once.
+    if (dialect === 'sqlite') return
     await using hive = await open()
     const seen: string[] = []
     const create = (name: string) => (): Sink => ({ name: 'shared', deliver: async () => void seen.push(name) })

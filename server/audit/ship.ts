@@ -70,9 +70,15 @@ async function takeLease(ctx: Context, { sink, owner }: Shipping): Promise<boole
     .updateTable('auditShipping')
     .set({ owner, leaseUntil: now + leaseMs })
     .where('sink', '=', sink.name)
-    // One that ends far ahead was taken by a clock that was wrong.
     .where((eb) =>
-      eb.or([eb('owner', '=', owner), eb('leaseUntil', '<', now), eb('leaseUntil', '>', now + 2 * leaseMs)]),
+      eb.or([
+        eb('owner', '=', owner),
+        eb('leaseUntil', '<', now),
+        // One that ends far ahead was taken by a clock that was wrong.
+        eb('leaseUntil', '>', now + 2 * leaseMs),
+        // Of a SQLite file one process serves: whoever held it is dead.
+        ...(ctx.db.dialect === 'sqlite' ? [eb('sink', '=', sink.name)] : []),
+      ]),
     )
     .executeTakeFirst()
   return numUpdatedRows > 0n

@@ -76,6 +76,8 @@ async function loadRecords(
   { openTarget, place, now, endSessions }: Targets,
 ): Promise<Loaded> {
   await using target = await openTarget()
+  // Of a restore that was killed: what it had begun would stand in the way.
+  await place.removeUnfinished(Number.POSITIVE_INFINITY)
   const rows: Record<string, number> = {}
   const found = { objects: 0, objectBytes: 0 }
   for (;;) {

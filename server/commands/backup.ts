@@ -6,6 +6,7 @@ import { type Config, readConfig } from '../platform/config.ts'
 import { openKeyring } from '../platform/crypto/keyring.ts'
 import { DatabaseError } from '../platform/db/database-error.ts'
 import { isOutage } from '../platform/db/outage.ts'
+import { AppError } from '../platform/errors.ts'
 import { readLocalSecret } from '../platform/local-secret.ts'
 import { createLogger, openStandardError } from '../platform/logger.ts'
 import { openContext } from '../platform/open-context.ts'
@@ -110,6 +111,7 @@ async function refusing<T>(work: () => Promise<T>): Promise<T> {
     return await work()
   } catch (error) {
     if (error instanceof BackupUnreadable) throw new CommandRefused(`The backup cannot be used: ${error.message}.`)
+    if (error instanceof AppError) throw new CommandRefused(`The store refused: ${error.details.reason ?? error.code}.`)
     const { code } = error as NodeJS.ErrnoException
     if (code === 'ENOSPC' || code === 'EDQUOT') throw new CommandRefused('The disk is full.')
     // The database is away, full, or not one of theirs to change.

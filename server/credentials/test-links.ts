@@ -64,6 +64,6 @@ export function seen(reply: { statusCode: number; body: string; headers: Record<
   return {
     status: reply.statusCode,
     body,
-    headers: Object.fromEntries(headers.filter(([name]) => !name.startsWith('x-ratelimit'))),
+    headers: Object.fromEntries(headers.filter(([name]) => !/^(x-)?ratelimit/.test(name))),
   }
 }

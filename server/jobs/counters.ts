@@ -4,7 +4,7 @@ import type { Db } from '../platform/db/db.ts'
 import { dialectOf, forUpdate } from '../platform/db/dialect.ts'
 import type { Schema } from '../platform/db/schema.ts'
 import { rows, run, type Statement, statement, text } from '../platform/db/statement.ts'
-import { getPlan } from '../tiers/tiers.ts'
+import { holdPlan } from '../tiers/tiers.ts'
 
 // Lock order everywhere: a job's own rows (queue or lease, job, attempt), then counters: each team's share before its queues, in the order of `byCounters`.
 // Counters are shared by all jobs of a team, so they come last in a transaction, followed by nothing but inserts: whoever waits for one waits for a commit.
@@ -16,7 +16,7 @@ interface QueueOf {
 
 /** Makes the row of a team's share; nothing where it exists. */
 export async function ensureShare(tx: Db, { teamId }: QueueOf): Promise<void> {
-  const { runningJobs, weight } = await getPlan(tx, teamId)
+  const { runningJobs, weight } = await holdPlan(tx, teamId)
   await tx
     .insertInto('teamShares')
     .values({ teamId, maxRunning: runningJobs, weight })
@@ -26,7 +26,7 @@ export async function ensureShare(tx: Db, { teamId }: QueueOf): Promise<void> {
 
 /** Makes the row that counts a project's queue; nothing where it exists. */
 export async function ensureQueue(tx: Db, { id, teamId }: QueueOf, kind: string): Promise<void> {
-  const { waitingJobs } = await getPlan(tx, teamId)
+  const { waitingJobs } = await holdPlan(tx, teamId)
   await tx
     .insertInto('queueCounters')
     .values({ projectId: id, kind, maxWaiting: waitingJobs })

@@ -113,6 +113,7 @@ export function createDispatcher(ctx: Context): Dispatcher {
     const { kinds, labels, pool, teamId } = first.poll
     const slots = slotsInTurn(asked).slice(0, maxSlots)
     let claims: Map<string, Claim[]>
+    const startMs = ctx.clock.now()
     try {
       claims = await claim(ctx, { kinds, labels, pool, teamId, slots })
     } catch (error) {
@@ -120,7 +121,7 @@ export function createDispatcher(ctx: Context): Dispatcher {
       return
     }
     const found = [...claims.values()].flat().length
-    if (found > 0) ctx.metrics.observe(claimSizes, found)
+    if (found > 0) noteClaim(ctx, startMs, found)
     if (found === slots.length) {
       again = true
       isNews = true
@@ -226,6 +227,12 @@ export function createDispatcher(ctx: Context): Dispatcher {
       for (const entry of [...waiting.values()]) timeOut(entry)
     },
   }
+}
+
+function noteClaim({ metrics, tracer, clock }: Context, startMs: number, jobs: number): void {
+  metrics.observe(claimSizes, jobs)
+  const attributes = { 'hivesync.claim.jobs': jobs }
+  tracer?.end(tracer.begin(), undefined, { name: 'claim', kind: 'internal', startMs, endMs: clock.now(), attributes })
 }
 
 function keyOf({ kinds, labels, pool, teamId }: Poll): string {

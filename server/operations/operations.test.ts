@@ -59,6 +59,9 @@ describeHive('the service', (open) => {
     const clock = { at: Date.now(), now: () => clock.at }
     await using hive = await open({ clock })
     await hive.call(service.getReadiness)
+    const left = []
+    for await (const { key } of hive.ctx.store.list()) left.push(key)
+    assert.deepEqual(left, [], 'what is written to try it out is removed')
     // Broken now: who asks again within ten seconds hears what was found then.
     await breakStore(hive)
     for (let i = 0; i < 20; i++) assert.deepEqual((await hive.call(service.getReadiness)).body, { status: 'ready' })

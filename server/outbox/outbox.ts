@@ -11,13 +11,18 @@ export interface OutboxEvent {
   readonly payload: Readonly<Record<string, unknown>>
 }
 
-/** Keeps what it needs of the events, in the transaction that takes them out of the outbox, and does nothing else: so each hears of each event exactly once. */
-export type OutboxConsumer = (ctx: Context, tx: Db, events: readonly OutboxEvent[]) => Promise<void>
+/** Hears of each event exactly once, for what it makes of it is committed together with its going. */
+export interface OutboxConsumer {
+  /** How many of the events, from the first on, one transaction should take; the first is taken in any case. */
+  countFitting(tx: Db, events: readonly OutboxEvent[]): Promise<number>
+  /** Keeps what it needs of the events, in the transaction that takes them out of the outbox, and does nothing else. */
+  consume(ctx: Context, tx: Db, events: readonly OutboxEvent[]): Promise<void>
+}
 
 /** Told of events after their commit, for what need not survive the process. */
 export type OutboxListener = (ctx: Context, events: readonly OutboxEvent[]) => void
 
-/** Each may become a row for hundreds of endpoints, and all of them are one transaction. */
+/** Events that are read at once, and handed out in one transaction unless a consumer takes fewer. */
 const batch = 200
 
 /**
@@ -33,22 +38,29 @@ export async function consumeOutbox(
     // Mostly there is nothing, and that needs no transaction. By the index, which knows what is deleted and not yet vacuumed.
     const first = await ctx.db.kysely.selectFrom('outbox').select('seq').orderBy('seq').limit(1).executeTakeFirst()
     if (first === undefined) return consumed
-    const events = await ctx.db.transaction((tx) => consumeBatch(ctx, tx, consumers))
+    const { events, isLast } = await ctx.db.transaction((tx) => consumeBatch(ctx, tx, consumers))
     for (const listen of listeners) listen(ctx, events)
     consumed += events.length
-    if (events.length < batch) return consumed
+    if (isLast) return consumed
   }
 }
 
-async function consumeBatch(ctx: Context, tx: Db, consumers: readonly OutboxConsumer[]): Promise<OutboxEvent[]> {
+async function consumeBatch(
+  ctx: Context,
+  tx: Db,
+  consumers: readonly OutboxConsumer[],
+): Promise<{ events: OutboxEvent[]; isLast: boolean }> {
   const turn = await forUpdateSkipLocked(tx, tx.selectFrom('outboxTurn').select('id')).executeTakeFirst()
-  if (turn === undefined) return []
+  if (turn === undefined) return { events: [], isLast: true }
   const rows = await tx.selectFrom('outbox').selectAll().orderBy('seq').limit(batch).execute()
-  if (rows.length === 0) return []
-  const events = rows.map(({ at, topic, teamId, payload }) => ({ at, topic, teamId, payload: JSON.parse(payload) }))
-  for (const consume of consumers) await consume(ctx, tx, events)
+  if (rows.length === 0) return { events: [], isLast: true }
+  const read = rows.map(({ at, topic, teamId, payload }) => ({ at, topic, teamId, payload: JSON.parse(payload) }))
+  let fitting = read.length
+  for (const consumer of consumers) fitting = Math.min(fitting, await consumer.countFitting(tx, read))
+  const events = read.slice(0, Math.max(1, fitting))
+  for (const consumer of consumers) await consumer.consume(ctx, tx, events)
   // By their numbers, not up to the last: a smaller one may be committed after we looked.
-  const seqs = rows.map(({ seq }) => seq)
+  const seqs = rows.slice(0, events.length).map(({ seq }) => seq)
   await run(tx, statement`delete from outbox where seq ${oneOf('bigint', seqs)}`)
-  return events
+  return { events, isLast: events.length === rows.length && rows.length < batch }
 }

@@ -37,6 +37,13 @@ export function readEgress(read: Reader, problems: string[]): EgressSettings {
   return Object.freeze({ rules, listed, dnsServers })
 }
 
+/** A way out to this one place and no other, wherever it is: for what the operator has named. */
+export function egressTo(url: URL, dnsServers: readonly string[]): EgressSettings {
+  const port = url.port === '' ? (url.protocol === 'https:' ? '443' : '80') : url.port
+  const rule = parseRule(`${url.hostname}:${port}`)
+  return { rules: rule === undefined ? [] : [rule], listed: [], dnsServers }
+}
+
 function parseRule(entry: string): EgressRule | undefined {
   const [place, portText] = splitPort(entry)
   const port = portText === undefined ? null : Number(portText)

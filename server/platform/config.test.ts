@@ -220,6 +220,48 @@ test('numbers, choices and folders are checked', () => {
     for (const value of values) refuses({ [name]: value }, new RegExp(`^${name} must `))
 })
 
+test('metrics and logs go where they are told, and the metrics of their own accord nowhere but to this machine', () => {
+  const { metricsListener, logFile, logLevel } = parseConfig({}).observability
+  assert.deepEqual([metricsListener, logFile, logLevel], [null, null, 'info'])
+  const set = parseConfig({
+    HIVESYNC_METRICS_PORT: '9464',
+    HIVESYNC_LOG_FILE: '/srv/server.log',
+    HIVESYNC_LOG_FILES: '1',
+  })
+  assert.deepEqual(set.observability.metricsListener, { host: '127.0.0.1', port: 9464 })
+  assert.deepEqual(set.observability.logFile, { path: '/srv/server.log', maxBytes: 104_857_600, keptFiles: 1 })
+  const open = parseConfig({ HIVESYNC_METRICS_PORT: '9464', HIVESYNC_METRICS_HOST: '0.0.0.0' })
+  assert.equal(open.observability.metricsListener?.host, '0.0.0.0')
+  for (const env of [
+    { HIVESYNC_METRICS_HOST: '0.0.0.0' },
+    { HIVESYNC_METRICS_PORT: '70000' },
+    { HIVESYNC_LOG_LEVEL: 'debug' },
+  ])
+    assert.throws(() => parseConfig(env), ConfigError, JSON.stringify(env))
+})
+
+test('traces go where they are told, with headers that nobody else reads', () => {
+  assert.equal(parseConfig({}).observability.tracing, null)
+  const env = { HIVESYNC_OTLP_URL: 'http://127.0.0.1:4318/v1/traces', HIVESYNC_OTLP_HEADERS: 'X-Key=a=b, y=2' }
+  assert.deepEqual(parseConfig({ ...env, HIVESYNC_TRACE_RATIO: '0.25' }).observability.tracing, {
+    ...{ url: 'http://127.0.0.1:4318/v1/traces', headers: { 'x-key': 'a=b', y: '2' }, ratio: 0.25 },
+  })
+  for (const wrong of [
+    { HIVESYNC_OTLP_URL: 'grpc://127.0.0.1:4317' },
+    { HIVESYNC_OTLP_URL: 'https://me:secret@traces.example.net' },
+    { HIVESYNC_OTLP_URL: 'http://traces.example.net/v1/traces', HIVESYNC_OTLP_HEADERS: 'x-key=hunter2' },
+    { HIVESYNC_OTLP_HEADERS: 'hunter2' },
+    { HIVESYNC_OTLP_HEADERS: 'x=hunter2\nrequest' },
+    { HIVESYNC_TRACE_RATIO: '2' },
+    { HIVESYNC_TRACE_RATIO: '-0.1' },
+  ])
+    assert.throws(
+      () => parseConfig(wrong),
+      (error) => error instanceof ConfigError && !/hunter2|secret/.test(error.message),
+      JSON.stringify(wrong),
+    )
+})
+
 test('a name that is no setting is refused, those of the worker, the command line and the tests are not ours', () => {
   refuses({ HIVESYNC_SECRETS: secret }, /^HIVESYNC_SECRETS is not a setting/)
   refuses({ HIVESYNC_PORT_FILE: '/x' }, /^HIVESYNC_PORT_FILE is not a setting/)

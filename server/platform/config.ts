@@ -1,7 +1,12 @@
 import { resolve } from 'node:path'
 import { type AuditSettings, auditNames, auditSecretNames, readAudit } from './config-audit.ts'
 import { type EgressSettings, readEgress } from './config-egress.ts'
-import { type ObservabilitySettings, observabilityNames, readObservability } from './config-observability.ts'
+import {
+  type ObservabilitySettings,
+  observabilityNames,
+  observabilitySecretNames,
+  readObservability,
+} from './config-observability.ts'
 import { type Environment, type Reader, reader, readPasswordCost } from './config-reader.ts'
 import { isLoopback, judge } from './config-rules.ts'
 import { readStore, type StoreSettings } from './config-store.ts'
@@ -89,6 +94,7 @@ export const secretNames = [
   'HIVESYNC_OIDC_CLIENT_SECRET',
   'PHAROS_ADMIN_TOKEN',
   ...auditSecretNames,
+  ...observabilitySecretNames,
 ] as const
 /** Every other setting of the server. */
 export const plainNames = [

@@ -9,6 +9,7 @@ import type { Metrics } from './metrics.ts'
 import type { Net } from './net/net.ts'
 import type { Random } from './random.ts'
 import type { Store } from './store/store.ts'
+import type { Tracer } from './tracing.ts'
 
 /** What every verb may use; built once in main.ts. Modules are imported, not injected. */
 export interface Context {
@@ -26,4 +27,6 @@ export interface Context {
   readonly mail: MailTransport
   /** The way out for requests whose address somebody chose. */
   readonly net: Net
+  /** Undefined where nobody collects traces. */
+  readonly tracer?: Tracer | undefined
 }

@@ -12,6 +12,7 @@ import { bringUpToDate } from './migrate-database.ts'
 import { createNet } from './net/net.ts'
 import { createRandom } from './random.ts'
 import { openStore } from './store/open-store.ts'
+import type { Tracer } from './tracing.ts'
 
 /** Makes the data folder, opens and migrates the database; what an operator's command and the server alike work with. Whoever opens it closes `db`. */
 export async function openContext(config: Config, log: Context['log']): Promise<Context> {
@@ -28,6 +29,7 @@ export async function openContext(config: Config, log: Context['log']): Promise<
   await bringUpToDate(config, db, clock.now)
   const keyring = openKeyring(secrets)
   const store = openStore(config.store, { clock, random, keyring })
+  const metrics = createMetrics()
   return {
     config,
     db,
@@ -36,9 +38,21 @@ export async function openContext(config: Config, log: Context['log']): Promise<
     log,
     keyring,
     bus: createBus(),
-    metrics: createMetrics(),
+    metrics,
+    tracer: await openTracer(config, { clock, random, metrics }),
     store,
     mail,
     net: createNet(config.egress, clock.now),
   }
+}
+
+async function openTracer(
+  config: Config,
+  parts: Pick<Context, 'clock' | 'random' | 'metrics'>,
+): Promise<Tracer | undefined> {
+  const { tracing } = config.observability
+  if (tracing === null) return undefined
+  // Loaded only here: whoever collects no traces pays nothing for them.
+  const { createTracer } = await import('./tracing.ts')
+  return createTracer(tracing, { ...parts, dnsServers: config.egress.dnsServers })
 }

@@ -1,7 +1,7 @@
 import type { PostureCheck } from '@hivesync/contracts/oversight.ts'
-import { sql } from 'kysely'
 import { isLoopback } from '../platform/config.ts'
 import type { Context } from '../platform/context.ts'
+import { mayChangeAuditTables } from '../platform/db/runtime-role.ts'
 
 type Verdict = Omit<PostureCheck, 'name'>
 type Look = (ctx: Context) => Verdict | Promise<Verdict>
@@ -30,16 +30,6 @@ const liveKeys = (ctx: Context) =>
     .select((eb) => eb.fn.countAll<number>().as('count'))
     .where('revokedAt', 'is', null)
     .where((eb) => eb.or([eb('expiresAt', 'is', null), eb('expiresAt', '>', ctx.clock.now())]))
-
-/** Whether the database would let this server change what it has recorded: SQLite always, PostgreSQL by the rights of the role. */
-async function mayChangeAudit({ db }: Context): Promise<boolean> {
-  if (db.dialect === 'sqlite') return true
-  const { rows } = await sql<{ may: number }>`select has_table_privilege('audit_events', 'update')
-    or has_table_privilege('audit_events', 'delete') or has_table_privilege('audit_events', 'truncate') as may`.execute(
-    db.kysely,
-  )
-  return rows[0]?.may !== 0
-}
 
 /** What is looked at, in the order in which it is shown. A detail names settings and counts, never people or addresses. */
 export const looks: readonly (readonly [name: string, look: Look])[] = [
@@ -109,7 +99,7 @@ export const looks: readonly (readonly [name: string, look: Look])[] = [
   [
     'audit log',
     async (ctx) =>
-      (await mayChangeAudit(ctx))
+      (await mayChangeAuditTables(ctx.db))
         ? advice(
             'This server could change or delete what it has recorded; it would be found out',
             'On PostgreSQL run it as a role of `hivesync admin database-role`',

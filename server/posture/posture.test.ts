@@ -52,6 +52,7 @@ describe('settings', () => {
       HIVESYNC_SECRET: secret,
       HIVESYNC_SMTP_URL_FILE: '/run/secrets/smtp',
       HIVESYNC_PORT: '8080',
+      HIVESYNC_AUDIT_SINK: `https://logs.example.net/services/${secret}?token=${secret}`,
       OTHER: secret,
     })
     const byName = new Map(shown.map((setting) => [setting.name, setting]))
@@ -73,6 +74,7 @@ describe('settings', () => {
       isSecret: false,
       from: 'environment',
     })
+    assert.equal(byName.get('HIVESYNC_AUDIT_SINK')?.value, 'https://logs.example.net')
     assert.equal(byName.get('HIVESYNC_HOST')?.from, 'default')
     assert.doesNotMatch(JSON.stringify(shown), new RegExp(`${secret}|/run/secrets`))
     assert.ok(!byName.has('OTHER'))

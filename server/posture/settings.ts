@@ -10,8 +10,14 @@ export function listSettings(env: Environment): Setting[] {
     return { name, value: from === 'default' ? null : 'set', isSecret: true, from }
   })
   const plain = plainNames.map((name): Setting => {
-    const value = isSet(name) ? (env[name]?.trim() ?? null) : null
+    const value = isSet(name) ? shown(name, env[name]?.trim() ?? '') : null
     return { name, value, isSecret: false, from: value === null ? 'default' : 'environment' }
   })
   return [...secrets, ...plain].sort((a, b) => (a.name < b.name ? -1 : 1))
+}
+
+/** Some services that take events know their senders by the path or query of an address alone. */
+function shown(name: string, value: string): string {
+  const url = name === 'HIVESYNC_AUDIT_SINK' ? URL.parse(value) : null
+  return url?.protocol === 'https:' ? url.origin : value
 }

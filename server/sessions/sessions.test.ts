@@ -81,6 +81,7 @@ identitiesOn((open) => {
           'x-request-id': __,
           date: ___,
           'x-ratelimit-remaining': ____,
+          ratelimit: ______,
           'content-length': _____,
           ...rest
         } = headers

@@ -3,6 +3,7 @@ import { sql } from 'kysely'
 import type { RequestPlan } from '../platform/actor.ts'
 import { isoTime } from '../platform/clock.ts'
 import type { Db } from '../platform/db/db.ts'
+import { forShare } from '../platform/db/dialect.ts'
 import type { Tiers } from '../platform/db/schema.ts'
 
 /** What the team's plan allows, as it is at this moment. */
@@ -13,6 +14,16 @@ export function getPlan(db: Db, teamId: string): Promise<TierLimits> {
     .selectAll('tiers')
     .where('teams.id', '=', teamId)
     .executeTakeFirstOrThrow()
+}
+
+/** The same, and it stays so until the transaction ends: for what keeps a figure of it, which whoever changes the plan must then find. */
+export async function holdPlan(tx: Db, teamId: string): Promise<TierLimits> {
+  // One after the other: rows of a join that had to wait for a lock are not joined anew.
+  const { tier } = await forShare(
+    tx,
+    tx.selectFrom('teams').select('tier').where('id', '=', teamId),
+  ).executeTakeFirstOrThrow()
+  return forShare(tx, tx.selectFrom('tiers').selectAll().where('name', '=', tier)).executeTakeFirstOrThrow()
 }
 
 /** The same, of the team that a project belongs to. */

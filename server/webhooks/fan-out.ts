@@ -8,32 +8,62 @@ import type { OutboxConsumer, OutboxEvent } from '../outbox/outbox.ts'
 import { isoTime } from '../platform/clock.ts'
 import type { Context } from '../platform/context.ts'
 import type { Db } from '../platform/db/db.ts'
-import { insertDeliveries, lockWebhooksOf, type NewDelivery, setWebhook, type WebhookRow } from './queries.ts'
+import {
+  countWebhooksOf,
+  insertDeliveries,
+  lockWebhooksOf,
+  type NewDelivery,
+  setNextRunNow,
+  type WebhookRow,
+} from './queries.ts'
 
 type Told = OutboxEvent & { readonly topic: WebhookEventType; readonly teamId: string }
+
+/**
+ * So many deliveries are made in one transaction: on SQLite nobody else writes meanwhile, and one over five seconds would be undone and begin again for ever. 100,000
+ * took 4.4 s there, with the whole process waiting.
+ */
+const maxDeliveries = 2000
 
 /**
  * Makes a delivery of each event for each endpoint that listens to it, under an id that stays with the event; for a disabled endpoint a skipped one, which a replay
  * delivers. Events that are not in the catalog go to nobody.
  */
-export const toWebhooks: OutboxConsumer = async (ctx, tx, events) => {
-  const told = events.filter((event): event is Told => event.teamId !== null && isWebhookEventType(event.topic))
-  if (told.length === 0) return
-  const now = ctx.clock.now()
-  const byTeam = Map.groupBy(await lockWebhooksOf(tx, [...new Set(told.map(({ teamId }) => teamId))]), toTeamId)
-  const deliveries: NewDelivery[] = []
-  const woken = new Map<string, WebhookRow>()
-  for (const event of told) {
-    const listening = (byTeam.get(event.teamId) ?? []).filter(listensTo(event.topic))
-    if (listening.length === 0) continue
-    const message = { eventId: ctx.random.id(), type: event.topic, payload: payloadOf(event) }
-    for (const webhook of listening) {
-      deliveries.push(draftDelivery(ctx, webhook, message, now))
-      woken.set(webhook.id, webhook)
+export const toWebhooks: OutboxConsumer = {
+  async countFitting(tx, events) {
+    const teamIds = new Set(events.filter(isTold).map(({ teamId }) => teamId))
+    if (teamIds.size === 0) return events.length
+    const endpoints = await countWebhooksOf(tx, [...teamIds])
+    let deliveries = 0
+    const tooMany = events.findIndex((event) => {
+      if (isTold(event)) deliveries += endpoints.get(event.teamId) ?? 0
+      return deliveries > maxDeliveries
+    })
+    return tooMany < 0 ? events.length : tooMany
+  },
+  async consume(ctx, tx, events) {
+    const told = events.filter(isTold)
+    if (told.length === 0) return
+    const now = ctx.clock.now()
+    const byTeam = Map.groupBy(await lockWebhooksOf(tx, [...new Set(told.map(({ teamId }) => teamId))]), toTeamId)
+    const deliveries: NewDelivery[] = []
+    const woken = new Map<string, WebhookRow>()
+    for (const event of told) {
+      const listening = (byTeam.get(event.teamId) ?? []).filter(listensTo(event.topic))
+      if (listening.length === 0) continue
+      const message = { eventId: ctx.random.id(), type: event.topic, payload: payloadOf(event) }
+      for (const webhook of listening) {
+        deliveries.push(draftDelivery(ctx, webhook, message, now))
+        woken.set(webhook.id, webhook)
+      }
     }
-  }
-  await insertDeliveries(tx, deliveries)
-  for (const webhook of woken.values()) await wake(tx, webhook, now)
+    await insertDeliveries(tx, deliveries)
+    await wake(tx, [...woken.values()], now)
+  },
+}
+
+function isTold(event: OutboxEvent): event is Told {
+  return event.teamId !== null && isWebhookEventType(event.topic)
 }
 
 const toTeamId = ({ teamId }: WebhookRow): string => teamId
@@ -68,9 +98,16 @@ export function draftDelivery(
   }
 }
 
-/** Has an endpoint looked at, as soon as its breaker allows; it must be locked. */
-export async function wake(tx: Db, webhook: WebhookRow, now: number): Promise<void> {
-  const at = Math.max(now, webhook.openUntil ?? 0)
-  if (webhook.disabledAt !== null || (webhook.nextRunAt !== null && webhook.nextRunAt <= at)) return
-  await setWebhook(tx, webhook.id, { nextRunAt: at })
+/** Has endpoints looked at, each as soon as its breaker allows; they must be locked. */
+export async function wake(tx: Db, webhooks: readonly WebhookRow[], now: number): Promise<void> {
+  const due = webhooks.filter(({ disabledAt, openUntil, nextRunAt }) => {
+    const at = Math.max(now, openUntil ?? 0)
+    return disabledAt === null && (nextRunAt === null || nextRunAt > at)
+  })
+  if (due.length === 0) return
+  await setNextRunNow(
+    tx,
+    due.map(({ id }) => id),
+    now,
+  )
 }

@@ -55,7 +55,7 @@ export function breakerDelayMs(failures: number): number {
 /** `Retry-After` in milliseconds: seconds or a date (RFC 9110 §10.2.3); undefined for what is neither. */
 export function readRetryAfter(value: string | null, now: number): number | undefined {
   if (value === null) return undefined
-  if (/^\d{1,9}$/.test(value)) return Number(value) * second
+  if (/^\d+$/.test(value)) return Number(value) * second
   const at = /^[A-Z][a-z]{2}, \d{2} [A-Z][a-z]{2} \d{4} \d{2}:\d{2}:\d{2} GMT$/.test(value)
     ? Date.parse(value)
     : Number.NaN

@@ -2,7 +2,7 @@ import type { Insertable, Selectable, Updateable } from 'kysely'
 import type { Db } from '../platform/db/db.ts'
 import { forUpdate, forUpdateSkipLocked, isOneOf } from '../platform/db/dialect.ts'
 import type { Schema } from '../platform/db/schema.ts'
-import { insert, oneOf, run, statement } from '../platform/db/statement.ts'
+import { insert, oneOf, rows, run, statement } from '../platform/db/statement.ts'
 import type { PageRequest } from '../platform/page.ts'
 
 export type WebhookRow = Selectable<Schema['webhooks']>
@@ -18,6 +18,17 @@ export async function countWebhooks(tx: Db, teamId: string): Promise<number> {
     .where('teamId', '=', teamId)
     .executeTakeFirstOrThrow()
   return count
+}
+
+/** How many endpoints each of these teams has; one that has none is left out. */
+export async function countWebhooksOf(tx: Db, teamIds: readonly string[]): Promise<Map<string, number>> {
+  const rows = await tx
+    .selectFrom('webhooks')
+    .select((eb) => ['teamId', eb.fn.countAll<number>().as('count')])
+    .where(isOneOf(tx, 'teamId', teamIds))
+    .groupBy('teamId')
+    .execute()
+  return new Map(rows.map(({ teamId, count }) => [teamId, count]))
 }
 
 export async function insertWebhook(tx: Db, row: Insertable<Schema['webhooks']>): Promise<WebhookRow> {
@@ -61,6 +72,16 @@ export function listWebhookRows(db: Db, teamId: string, request: PageRequest): P
 
 export function setWebhook(tx: Db, webhookId: string, change: Updateable<Schema['webhooks']>): Promise<WebhookRow> {
   return tx.updateTable('webhooks').set(change).where('id', '=', webhookId).returningAll().executeTakeFirstOrThrow()
+}
+
+/** Has these endpoints looked at now, or when their breaker lets through. Joined: as a list of values, 5,000 took PostgreSQL 14 s, which read all of it anew for each row. */
+export async function setNextRunNow(tx: Db, webhookIds: readonly string[], now: number): Promise<void> {
+  const list = webhookIds.map((ofId) => ({ ofId }))
+  await run(
+    tx,
+    statement`update webhooks set next_run_at = case when open_until > ${now} then open_until else ${now} end
+      from ${rows({ ofId: 'text' }, list)} where id = of_id`,
+  )
 }
 
 export async function deleteWebhookRow(tx: Db, teamId: string, webhookId: string): Promise<boolean> {

@@ -100,8 +100,9 @@ export function recordFailure(ctx: Context, attempt: Attempt): Promise<Health | 
   return ctx.db.transaction(async (tx) => {
     const webhook = await lockWebhook(tx, attempt.webhookId)
     if (webhook === undefined) return undefined
-    // Deleted meanwhile, or somebody else's by now: then this attempt changes nothing.
-    if (!(await setFailed(ctx, tx, attempt))) return { failures: webhook.failures, openUntil: webhook.openUntil }
+    // Deleted or skipped meanwhile, or somebody else's by now: then this attempt changes nothing.
+    if (!(await setFailed(ctx, tx, attempt)))
+      return webhook.disabledAt === null ? { failures: webhook.failures, openUntil: webhook.openUntil } : undefined
     await run(tx, insertAttempts([attempt]))
     const now = ctx.clock.now()
     const failures = webhook.failures + 1

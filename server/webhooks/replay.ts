@@ -23,7 +23,7 @@ export async function testWebhook(ctx: Context, actor: Actor, place: WebhookPlac
     const payload = payloadOf({ at: now, topic: 'webhook.test', payload: { webhookId: webhook.id } })
     const row = draftDelivery(ctx, webhook, { eventId: ctx.random.id(), type: 'webhook.test', payload }, now)
     await insertDeliveries(tx, [row])
-    await wake(tx, webhook, now)
+    await wake(tx, [webhook], now)
     await audit(ctx, tx, actor, place, 'webhook.tested', 1)
     return toDelivery({ ...row, attempts: 0, tries: 0, lastStatus: null, lastError: null })
   })
@@ -44,7 +44,7 @@ export async function replayWebhook(
     const ids = await findReplayed(tx, webhook.id, request, room + 1)
     const taken = ids.slice(0, room)
     await requeue(tx, taken, now)
-    if (taken.length > 0) await wake(tx, webhook, now)
+    if (taken.length > 0) await wake(tx, [webhook], now)
     await audit(ctx, tx, actor, place, 'webhook.replayed', taken.length)
     return { replayed: taken.length, remaining: ids.length > taken.length }
   })

@@ -41,7 +41,10 @@ export async function sendWebhooks(ctx: Context): Promise<number> {
 
 function begin(ctx: Context, sender: Sender, webhookId: string, isFailing: boolean): void {
   if (isFailing) sender.failing++
-  const lane = runLane(ctx, webhookId, sender.holder)
+  // After one of ours whose lease ran out beneath it, as when the clock was set: an endpoint has one lane, or the limit of requests under way would be none.
+  const before = sender.lanes.get(webhookId) ?? Promise.resolve()
+  const lane = before
+    .then(() => runLane(ctx, webhookId, sender.holder))
     .catch((error: unknown) => ctx.log.error({ event: 'webhook_lane_failed', name: webhookId }, error))
     .finally(() => {
       if (isFailing) sender.failing--

@@ -24,6 +24,14 @@ export function forUpdate<S, T extends keyof S, O>(
   return dialectOf(tx) === 'postgres' ? query.forUpdate() : query
 }
 
+/** Keeps the rows read from being changed until the transaction ends, and lets others do the same. */
+export function forShare<S, T extends keyof S, O>(
+  tx: Kysely<S>,
+  query: SelectQueryBuilder<S, T, O>,
+): SelectQueryBuilder<S, T, O> {
+  return dialectOf(tx) === 'postgres' ? query.forShare() : query
+}
+
 /** Like forUpdate, but passes over rows that another transaction holds; on SQLite there never are any. */
 export function forUpdateSkipLocked<S, T extends keyof S, O>(
   tx: Kysely<S>,

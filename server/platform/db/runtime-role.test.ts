@@ -8,6 +8,7 @@ import { after, type TestContext, test } from 'node:test'
 import { startServer } from '../../main.ts'
 import { parseConfig } from '../config.ts'
 import { createLogger } from '../logger.ts'
+import { bringUpToDate } from '../migrate-database.ts'
 import { openDatabase } from './db.ts'
 import { ensureRuntimeRole, grantRuntimeRights, mayChangeAuditTables } from './runtime-role.ts'
 import { run, statement, text } from './statement.ts'
@@ -115,6 +116,21 @@ onEachDatabase((open, { dialect, createUrl }) => {
     await server.stop()
     await rm(folder, { recursive: true })
     assert.ok(logged.some((line) => line.includes('audit_not_protected')))
+  })
+
+  test('what an update adds the role may use, and nobody updates with the role alone', async (t) => {
+    const { owner, ownerUrl, name, url } = await makeRole(t)
+    const admin = (sql: string) => owner.runScript(sql)
+    const before = parseConfig({ HIVESYNC_DATABASE_URL: url })
+    await admin(`drop schema public cascade; create schema public; grant usage on schema public to ${name}`)
+    const runtime = await openDatabase(url)
+    t.after(() => runtime.close())
+    await assert.rejects(bringUpToDate(before, runtime, Date.now), { name: 'ConfigError' })
+    const config = parseConfig({ HIVESYNC_DATABASE_URL: url, HIVESYNC_DATABASE_MIGRATION_URL: ownerUrl })
+    await bringUpToDate(config, runtime, Date.now)
+    const may = statement`select has_table_privilege(${name}, 'jobs', 'insert') as may`
+    assert.deepEqual(await run(owner.kysely, may), [{ may: 1 }])
+    assert.equal(await mayChangeAuditTables(runtime), false)
   })
 
   test('rights that were added by hand are taken back, and a role that stands above rights is refused', async (t) => {

@@ -88,6 +88,8 @@ describe('a page of a listed origin', () => {
   test('is asked nothing where there is nothing', async () => {
     await using server = await open()
     assert.equal((await ask(server, origin, { ...preflight, url: '/nowhere' })).statusCode, 404)
+    // What asks about no request is no preflight (Fetch, "CORS-preflight request").
+    assert.equal((await ask(server, origin, { method: 'OPTIONS' })).statusCode, 405)
   })
 })
 

@@ -43,7 +43,7 @@ export function createGuard(authenticators: Authenticators, limits: RateLimits):
     },
     actor(identity, request) {
       const actor = { ...identity, requestId: request.id, ip: partialAddress(request.ip) }
-      const traceParent = findTraceParent(request.headers.traceparent)
+      const traceParent = request.tracePlace ?? findTraceParent(request.headers.traceparent)
       return traceParent === undefined ? actor : { ...actor, traceParent }
     },
   }

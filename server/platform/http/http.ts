@@ -6,6 +6,7 @@ import { AppError } from '../errors.ts'
 import { createMemoryWindows } from '../limits/memory-windows.ts'
 import type { Windows } from '../limits/windows.ts'
 import { type Logger, pickLogFields } from '../logger.ts'
+import { findTraceParent } from '../trace-parent.ts'
 import { admit, admitUnknown } from './admit.ts'
 import { bodyDigestOf, readBody, requireDigest } from './body.ts'
 import { answerBrokenRequest } from './broken-request.ts'
@@ -17,6 +18,7 @@ import { methodsFor } from './methods.ts'
 import { answerError, sendProblem } from './problems.ts'
 import { createRateLimits } from './rate-limits.ts'
 import { createRequestMetrics } from './request-metrics.ts'
+import { traceRequest } from './request-trace.ts'
 import { allowUpload, watchBodies } from './slow-bodies.ts'
 import { asksForWebSocket, createHandshakeRule, routeUpgrades } from './websocket.ts'
 
@@ -47,12 +49,12 @@ const anonymous: Actor = { ...nobody, requestId: null, ip: null }
  * A route that does not carry an endpoint contract stops the boot.
  */
 export function createHttp(
-  ctx: Pick<Context, 'config' | 'clock' | 'random' | 'log' | 'metrics'>,
+  ctx: Pick<Context, 'config' | 'clock' | 'random' | 'log' | 'metrics' | 'tracer'>,
   authenticators: Authenticators,
   patience: Patience = defaultPatience,
   windows: Windows = createMemoryWindows(ctx.clock.now),
 ): FastifyInstance {
-  const { config, clock, random, log } = ctx
+  const { config, clock, random, log, tracer } = ctx
   const headers = securityHeaders(config)
   const cors = createCors(config)
   const measured = createRequestMetrics(ctx.metrics)
@@ -113,6 +115,7 @@ export function createHttp(
   }
   app.decorateRequest('actor')
   app.decorateRequest('receivedAtMs', 0)
+  app.decorateRequest('tracePlace', undefined)
   app.decorateReply('refusal', null)
   app.decorateRequest('revalidate', async function revalidate(this: FastifyRequest) {
     const endpoint = this.routeOptions.config.endpoint
@@ -148,6 +151,7 @@ export function createHttp(
     welcome(request, reply, headers)
     cors.welcome(request, reply)
     request.receivedAtMs = clock.now()
+    if (tracer !== undefined) request.tracePlace = tracer.begin(findTraceParent(request.headers.traceparent))
     // At once, not after the body has been read for nothing.
     if (request.is404) {
       admitUnknown(guard, request, reply, (error) => {
@@ -182,6 +186,7 @@ export function createHttp(
   app.addHook('onResponse', (request, reply, done) => {
     logRequest(log, request, reply)
     measured.note(request, reply)
+    if (tracer !== undefined) traceRequest(tracer, request, reply)
     // Node closes the connections that are idle when the stop begins; one that falls idle later would hold it up until its timeout.
     if (isStopping) setImmediate(() => app.server.closeIdleConnections())
     done()

@@ -22,15 +22,22 @@ export function requireHeaderSize(request: FastifyRequest): void {
     throw new AppError('headers_too_large', {}, { detail: `Your plan allows ${plan.headerBytes} bytes` })
 }
 
-/** Refuses a body that says it is larger than it may be, before anything of it is read, and a longer page of a list than the plan allows. */
+/** Lists show 50 items unless asked, some 100. */
+const usualPageItems = { least: 50, most: 100 }
+
+/** Refuses a body that says it is larger than it may be, before anything of it is read, and a longer page of a list than the plan allows; one of no length becomes as short as that. */
 export function requireRequestSize(request: FastifyRequest): void {
   const { plan } = request.actor
   if (plan === undefined) return
   const { endpoint } = request.routeOptions.config
   if (endpoint?.consumes === undefined && Number(request.headers['content-length'] ?? 0) > maxBodyBytesOf(request))
     throw new AppError('payload_too_large', {}, { headers: { connection: 'close' } })
-  const { limit } = request.query as { limit?: unknown }
-  if (typeof limit !== 'string' || Number(limit) <= plan.pageItems) return
+  const query = request.query as { limit?: unknown }
+  const { limit } = query
+  if (limit === undefined && endpoint?.query?.properties.limit !== undefined && plan.pageItems < usualPageItems.most)
+    query.limit = String(Math.min(usualPageItems.least, plan.pageItems))
+  // What is no number, or there twice, the schema refuses.
+  if (typeof limit !== 'string' || !(Number(limit) > plan.pageItems)) return
   const fields = [{ path: 'query/limit', message: `must be at most ${plan.pageItems} in your plan` }]
   throw new AppError('invalid_request', {}, { fields })
 }

@@ -16,6 +16,8 @@ declare module 'fastify' {
     actor: Actor
     /** When its headers had arrived, and its credentials were proved. */
     receivedAtMs: number
+    /** Its own place in a trace, where traces are collected. */
+    tracePlace: string | undefined
     /** Proves the credentials once more and renews `actor`: a long-lived reply calls it before each piece, so that a revocation ends it and a lost role counts. */
     revalidate(): Promise<void>
     /** Requires the fresh proof of the person that a sensitive operation needs (requirement A8). */

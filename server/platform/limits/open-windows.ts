@@ -1,3 +1,4 @@
+import type { Redis } from 'ioredis'
 import type { Clock } from '../clock.ts'
 import type { Config } from '../config.ts'
 import type { Logger } from '../logger.ts'
@@ -22,24 +23,34 @@ export async function openWindows({ config, clock, log }: Parts, patienceMs = an
   const local = createMemoryWindows(clock.now)
   if (config.redisUrl === null) return local
   // Most servers have none: not loaded for nothing.
-  const { Redis } = await import('ioredis')
-  const redis = new Redis(config.redisUrl, {
+  const { Redis: Client } = await import('ioredis')
+  const redis = new Client(config.redisUrl, {
     commandTimeout: patienceMs,
     connectTimeout: connectWithinMs,
     // What cannot be counted now is counted here: a queue of the past would be of no use to anybody.
     enableOfflineQueue: false,
     maxRetriesPerRequest: 0,
     retryStrategy: (tries) => Math.min(100 * 2 ** Math.min(tries, 10), maxReconnectDelayMs),
+    // A primary that became a replica keeps its connections: the next one leads to the new primary.
+    reconnectOnError: ({ message }) => message.startsWith('READONLY'),
     connectionName: 'hivesync-limits',
   })
-  // Told where it matters, by the request that could not be counted; without a listener each failure would be printed.
-  redis.on('error', () => {})
-  await new Promise<void>((resolve) => {
-    redis.once('ready', resolve)
-    redis.once('error', () => resolve())
+  // The request that could not be counted knows only that there is no connection; why, an operator must hear (a wrong password, an unknown host).
+  let fault: unknown
+  redis.on('error', (error) => {
+    fault = error
   })
+  redis.on('ready', () => {
+    fault = undefined
+  })
+  await firstAnswer(redis)
+  const count = createRedisWindows(redis)
   return createSharedWindows({
-    hit: createRedisWindows(redis),
+    hit: (rules) =>
+      count(rules).catch((error: unknown) => {
+        throw fault ?? error
+      }),
+    fault: redis.status === 'ready' ? undefined : (fault ?? new Error('it is not ready')),
     local,
     replicas: config.replicas,
     now: clock.now,
@@ -48,4 +59,15 @@ export async function openWindows({ config, clock, log }: Parts, patienceMs = an
       redis.disconnect()
     },
   })
+}
+
+/** Until it can be asked or has failed once; one that loads its data does neither for as long as that takes. */
+async function firstAnswer(redis: Redis): Promise<void> {
+  let timer: NodeJS.Timeout | undefined
+  await new Promise<void>((resolve) => {
+    timer = setTimeout(resolve, connectWithinMs)
+    redis.once('ready', resolve)
+    redis.once('error', () => resolve())
+  })
+  clearTimeout(timer)
 }

@@ -22,6 +22,9 @@ async function openRoad() {
   const sockets = new Set<Socket>()
   let isSilent = false
   let isCut = false
+  let isRefusing = false
+  let refusals = 0
+  const demoted = new Set<Socket>()
   const { hostname, port } = new URL(redisUrl)
   const server = createServer((socket) => {
     if (isCut) return socket.destroy()
@@ -30,7 +33,14 @@ async function openRoad() {
       sockets.add(end)
       end.on('error', () => {})
     }
-    socket.on('data', (bytes) => isSilent || further.write(bytes))
+    socket.on('data', (bytes) => {
+      if (isRefusing) {
+        refusals += 1
+        // Each command, several of which come at once, begins with how many words it has.
+        for (const _ of bytes.toString().matchAll(/^\*/gm)) socket.write('-WRONGPASS invalid password\r\n')
+      } else if (demoted.has(socket)) socket.write('-READONLY You cannot write against a read only replica.\r\n')
+      else if (!isSilent) further.write(bytes)
+    })
     further.on('data', (bytes) => isSilent || socket.write(bytes))
     socket.on('close', () => further.destroy())
     further.on('close', () => socket.destroy())
@@ -50,6 +60,16 @@ async function openRoad() {
     },
     silence() {
       isSilent = true
+    },
+    /** Ends when whoever was connected has been refused, and has tried again. */
+    async refuse() {
+      isRefusing = true
+      for (const socket of sockets) socket.destroy()
+      while (refusals < 2) await new Promise((resolve) => setImmediate(resolve))
+    },
+    /** What is connected now talks to a replica from now on. */
+    demote() {
+      for (const socket of sockets) demoted.add(socket)
     },
     async [Symbol.asyncDispose]() {
       for (const socket of sockets) socket.destroy()
@@ -144,6 +164,25 @@ onRedis('windows in Redis', () => {
     }
   })
 
+  test('hits that have left the window make room while later ones are still in it', async () => {
+    const redis = new Redis(redisUrl)
+    try {
+      const hit = createRedisWindows(redis)
+      const read = rule(3, 3_600_000)
+      const key = `hivesync:limit:${read.name}:${read.subject}`
+      const [seconds] = await redis.time()
+      const now = Number(seconds) * 1000
+      await redis.rpush(key, now - 3_700_000, now - 3_600_000, now - 1_800_000)
+      const [first, second, third] = [await hit([read]), await hit([read]), await hit([read])].flat()
+      assert.deepEqual([first?.allowed, second?.allowed, third?.allowed], [true, true, false])
+      // The oldest that is still there leaves in half an hour.
+      assert.ok((third?.resetMs ?? 0) > 1_700_000 && (third?.resetMs ?? 0) <= 1_800_000)
+      await redis.del(key)
+    } finally {
+      redis.disconnect()
+    }
+  })
+
   test('hits of what is now the future, after a failover to a slower clock, lock nobody out', async () => {
     const redis = new Redis(redisUrl)
     try {
@@ -187,13 +226,77 @@ onRedis('windows in Redis', () => {
     await shared.windows.hit([rule(5)])
     assert.equal(shared.windows.state, 'degraded')
     assert.ok(!(shared.windows.hit([rule(5)]) instanceof Promise))
+    // After a second one of them tries, and no other waits with it.
+    shared.advance(1000)
+    const trying = shared.windows.hit([rule(5)])
+    assert.ok(trying instanceof Promise)
+    assert.ok(!(shared.windows.hit([rule(5)]) instanceof Promise))
+    await trying
   })
 
-  test('a server starts without it, and counts by itself', async () => {
+  test('a server starts without it, says so at once and counts by itself', async () => {
     await using road = await openRoad()
     road.cut()
     await using shared = await openShared(road.url)
+    assert.equal(shared.windows.state, 'degraded')
     assert.equal(await countAllowed(shared.windows, [rule(5)], 9), 5)
     assert.equal(shared.windows.state, 'degraded')
+    assert.equal(shared.logged.filter((line) => line.includes('limits_degraded')).length, 1)
+  })
+
+  test('a password that Redis refuses is what the log says, once, and not the password', async () => {
+    const url = new URL(redisUrl)
+    url.username = 'nobody'
+    url.password = 'amber-drones-hum'
+    await using shared = await openShared(url.href)
+    for (let i = 0; i < 3; i++) {
+      assert.equal((await shared.windows.hit([rule(5)]))[0]?.allowed, true)
+      shared.advance(1000)
+    }
+    assert.equal(shared.windows.state, 'degraded')
+    const lines = shared.logged.filter((line) => line.includes('limits_degraded'))
+    assert.equal(lines.length, 1)
+    assert.match(lines[0] ?? '', /WRONGPASS/)
+    assert.doesNotMatch(shared.logged.join(''), /amber/)
+  })
+
+  test('a password that Redis refuses later is what the log says too', async () => {
+    await using road = await openRoad()
+    await using shared = await openShared(road.url)
+    await shared.windows.hit([rule(5)])
+    await road.refuse()
+    await shared.windows.hit([rule(5)])
+    assert.match(shared.logged.find((line) => line.includes('limits_degraded')) ?? '', /WRONGPASS/)
+  })
+
+  test('a primary that became a replica is left for the one that its address leads to now', async () => {
+    await using road = await openRoad()
+    await using shared = await openShared(road.url)
+    road.demote()
+    await shared.windows.hit([rule(5)])
+    assert.equal(shared.windows.state, 'degraded')
+    assert.match(shared.logged.join(''), /READONLY/)
+    // Only connections that were open lead to the old one.
+    while (shared.windows.state === 'degraded') {
+      shared.advance(1000)
+      await shared.windows.hit([rule(5)])
+      await new Promise((resolve) => setImmediate(resolve))
+    }
+  })
+
+  test('a Redis that was emptied in the middle of a window counts anew, and what it was asked stays whole', async () => {
+    await using shared = await openShared(redisUrl)
+    const redis = new Redis(redisUrl)
+    try {
+      const [read, wide] = [rule(5), rule(9)]
+      assert.equal(await countAllowed(shared.windows, [read, wide], 9), 5)
+      await redis.del(`hivesync:limit:${read.name}:${read.subject}`)
+      // Redis also forgets scripts when it starts anew: they are sent again.
+      await redis.script('FLUSH')
+      assert.equal(await countAllowed(shared.windows, [read, wide], 9), 4)
+      assert.equal(shared.windows.state, 'shared')
+    } finally {
+      redis.disconnect()
+    }
   })
 })

@@ -126,17 +126,17 @@ export function createNet(settings: EgressSettings, now: () => number): Net {
     sweeper = undefined
   }
 
-  async function attempt(request: NetRequest): Promise<NetReply> {
+  async function attempt(request: NetRequest, endsAtMs: number): Promise<NetReply> {
     const connection = await take(request.lane, request.url)
     const isReused = connection.requests++ > 0
     try {
-      return await exchange(connection, request)
+      return await exchange(connection, request, endsAtMs)
     } catch (error) {
       drop(connection)
       const failure = error instanceof NetFailure ? error : describe(error)
       failure.remoteAddress ??= connection.remoteAddress
-      // The other side closed while nothing was under way, as it may (RFC 9112 §9.3.1): that says nothing about this request.
-      if (failure.reason === 'connection_closed' && isReused && !isClosed) return attempt(request)
+      // The other side closed while nothing was under way, as it may (RFC 9112 §9.3.1): that says nothing about this request. It has no more time for that.
+      if (failure.reason === 'connection_closed' && isReused && !isClosed) return attempt(request, endsAtMs)
       throw failure
     } finally {
       giveBack(request.lane, connection)
@@ -152,7 +152,7 @@ export function createNet(settings: EgressSettings, now: () => number): Net {
     },
     post(request) {
       if (isClosed) return Promise.reject(new NetFailure('closed', 'the server is stopping'))
-      const reply = attempt(request).finally(() => underWay.delete(reply))
+      const reply = attempt(request, performance.now() + request.timeoutMs).finally(() => underWay.delete(reply))
       underWay.add(reply)
       return reply
     },
@@ -179,16 +179,16 @@ function drop({ client }: Connection): void {
   if (!client.destroyed) client.destroy(null, noop)
 }
 
-function exchange(connection: Connection, request: NetRequest): Promise<NetReply> {
+function exchange(connection: Connection, request: NetRequest, endsAtMs: number): Promise<NetReply> {
   const { client } = connection
   const { promise, resolve, reject } = Promise.withResolvers<NetReply>()
   const chunks: Buffer[] = []
   let read = 0
   let status = 0
   let retryAfter: string | null = null
-  const timer = setTimeout(() => {
+  const giveUp = () =>
     client.destroy(new NetFailure('timeout', `no complete answer within ${request.timeoutMs} ms`), noop)
-  }, request.timeoutMs)
+  const timer = setTimeout(giveUp, Math.max(1, endsAtMs - performance.now()))
   const finish = (): void =>
     resolve({
       status,

@@ -20,7 +20,8 @@ export function sendAndClose({ host, port, isTls }: Peer, bytes: Uint8Array, tim
   let isEnded = false
   socket.once('error', reject)
   socket.once('end', () => {
-    isEnded = true
+    // Before ours was sent it says that the receiver went, not that it has read.
+    isEnded = socket.writableFinished
   })
   // Without its end first, the connection broke: nothing says what was read.
   socket.once('close', () => (isEnded ? resolve() : reject(new Error('the connection broke'))))
