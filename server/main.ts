@@ -52,8 +52,8 @@ export async function startServer(config: Config, log = createLogger(openStandar
     await metrics?.close()
     await ctx.mail.close()
     await ctx.net.close()
-    await ctx.tracer?.close()
     await stopBackground()
+    await ctx.tracer?.close()
     await closeIndexes(ctx)
     await ctx.db.close()
   }
@@ -93,7 +93,7 @@ export async function serveUntilStopped(config: Config, log?: Logger): Promise<S
     server.ctx.log.info({ event: 'stopping', signal: signal ?? null })
     await server.stop()
     server.ctx.log.info({ event: 'stopped' })
-    server.ctx.log.flush()
+    await server.ctx.log.flush()
   })
   process.stdout.write(`${JSON.stringify({ event: 'listening', url: server.url })}\n`)
   if (server.setupToken !== null) process.stderr.write(setupHint(server.url, server.setupToken))

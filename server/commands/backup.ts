@@ -76,7 +76,7 @@ export function restoreCommand(path: string): Promise<OperatorOutcome> {
       const parts = readParts()
       const log = createLogger(openStandardError())
       const { header, trailer } = await restoreBackup(parts, resolve(path), () => openContext(parts.config, log))
-      log.flush()
+      await log.flush()
       return {
         exitCode: 0,
         json: { createdAt: header.createdAt, rows: trailer.rows, objects: trailer.objects },

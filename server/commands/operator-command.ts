@@ -44,7 +44,7 @@ export async function withContext<T>(work: (ctx: Context) => Promise<T>, config:
   } finally {
     await ctx.mail.close()
     await ctx.db.close()
-    log.flush()
+    await log.flush()
   }
 }
 

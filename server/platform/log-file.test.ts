@@ -27,7 +27,7 @@ function open(t: TestContext, options: { maxBytes?: number; keptFiles?: number }
   })
   const put = (line: string): void => {
     file.write(`${line}\n`)
-    file.flushSync()
+    file.flush()
   }
   return { folder, path, file, put, read: (suffix = '') => readFileSync(path + suffix, 'utf8') }
 }

@@ -16,7 +16,7 @@ export interface LogFileOptions {
 }
 
 export interface LogFile extends LogDestination {
-  flushSync(): void
+  flush(): Promise<void>
   /** Opens the path anew, for whoever has moved the file away (logrotate); where that cannot be, goes on with the file that is open. */
   reopen(): void
   close(): void
@@ -72,7 +72,7 @@ export function openLogFile({ path, maxBytes, keptFiles }: LogFileOptions): LogF
       heldChars += line.length
       if (heldChars >= flushBytes) flush()
     },
-    flushSync: flush,
+    flush: async () => flush(),
     reopen() {
       flush()
       try {

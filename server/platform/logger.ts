@@ -35,7 +35,8 @@ export interface Logger {
   warn(fields: LogFields): void
   /** Logs a fault with its message and stack, in which what looks like a credential or an email address is masked. */
   error(fields: LogFields, cause?: unknown): void
-  flush(): void
+  /** Writes what is still held back; resolves in any case. */
+  flush(): Promise<void>
 }
 
 // A log line is one JSON line; a stray line break or escape code in a value is escaped by JSON, so lines cannot be forged.
@@ -94,9 +95,12 @@ export function withoutRoutine(log: Logger): Logger {
 
 export interface LogDestination {
   write(line: string): void
-  /** Writes what is still held back. */
-  flushSync?(): void
+  /** Writes what is still held back; resolves in any case. */
+  flush?(): Promise<void>
 }
+
+/** A reader that takes nothing does not keep us from ending. */
+const flushWithinMs = 1000
 
 /**
  * Standard error, a batch of lines at a time: a write for each line is 9 % of a small request (profiled). A process that is killed may lose the lines of
@@ -104,9 +108,27 @@ export interface LogDestination {
  */
 export function openStandardError(): LogDestination {
   const destination = pino.destination({ dest: 2, sync: false, minLength: 4096, periodicFlush: 200 })
-  // Nobody reads it any more: that must not end the server, and there is no place left to say so.
-  destination.on('error', () => {})
-  return destination
+  let isGone = false
+  // Nobody reads it any more, a terminal that was closed for instance: that must not end the server, and there is no place left to say so. Destroyed, for what it still
+  // holds it would try to write at the exit, again and again for ever.
+  destination.on('error', () => {
+    isGone = true
+    destination.destroy()
+  })
+  return {
+    write(line) {
+      if (!isGone) destination.write(line)
+    },
+    async flush() {
+      if (isGone) return
+      const { promise, resolve } = Promise.withResolvers<void>()
+      const timer = setTimeout(resolve, flushWithinMs)
+      destination.once('error', () => resolve())
+      destination.flush(() => resolve())
+      await promise
+      clearTimeout(timer)
+    },
+  }
 }
 
 export const logLevels = ['info', 'warn', 'error'] as const
@@ -128,6 +150,6 @@ export function createLogger(destination: LogDestination, level: LogLevel | 'sil
     info: (fields) => log.info(pickLogFields(fields)),
     warn: (fields) => log.warn(pickLogFields(fields)),
     error: (fields, cause) => log.error(pickLogFields({ ...fields, ...describeCause(cause) })),
-    flush: () => destination.flushSync?.(),
+    flush: async () => destination.flush?.(),
   }
 }

@@ -9,6 +9,7 @@ import {
   globSync,
   mkdirSync,
   mkdtempSync,
+  readdirSync,
   readFileSync,
   rmdirSync,
   rmSync,
@@ -49,6 +50,29 @@ test('on a terminal only requests that went wrong are printed, elsewhere all of 
     await end(started)
   }
 })
+
+test('a terminal that vanishes without a word ends the server too', onTerminal, async (context) => {
+  const folder = temporaryFolder(context)
+  const started = await start(folder, { HIVESYNC_EMBEDDED_WORKER: '0' }, true)
+  context.after(() => end(started))
+  started.child.kill('SIGKILL') // script, which holds the other end of the terminal
+  while (processesOf(folder) > 0) await new Promise((resolve) => setImmediate(resolve))
+})
+
+/** How many processes were started on this data folder and are there still. */
+function processesOf(folder: string): number {
+  return readdirSync('/proc').filter((pid) => {
+    try {
+      return (
+        /^\d+$/.test(pid) &&
+        Number(pid) !== process.pid &&
+        readFileSync(`/proc/${pid}/environ`, 'latin1').includes(folder)
+      )
+    } catch {
+      return false // ended while the list was read, or somebody else's
+    }
+  }).length
+}
 
 test('a refused configuration is a line per problem and 78', async (context) => {
   const env = { HIVESYNC_PORT: 'abc', HIVESYNC_PROFILE: 'nonsense' }
