@@ -197,8 +197,8 @@ export const replayWebhook = endpoint({
     }),
   ]),
   status: 202,
-  /** `remaining`: there is more than 1,000 to replay; ask again when these are delivered. */
-  reply: object({ replayed: Count, remaining: Type.Boolean() }),
+  /** `remaining`: there is more than 1,000 to replay; when these are delivered ask again, from `next` on. */
+  reply: object({ replayed: Count, remaining: Type.Boolean(), next: nullable(Time) }),
   errors: [...unknownWebhook, 'delivery_not_found', 'webhook_disabled', 'webhook_busy'],
 })
 

@@ -64,7 +64,7 @@ export function serveWebhooks(peer: Peer): void {
   peer.on(deleteWebhook, () => undefined)
   peer.on(rotateWebhookSecret, () => ({ ...webhook, secret }))
   peer.on(testWebhook, () => delivery)
-  peer.on(replayWebhook, () => ({ replayed: 1, remaining: true }))
+  peer.on(replayWebhook, () => ({ replayed: 1, remaining: true, next: time }))
   peer.on(listDeliveries, () => ({ items: [delivery], nextCursor: null }))
   peer.on(getDelivery, () => ({ ...delivery, payload: '{}', attemptLog: [attempt] }))
 }

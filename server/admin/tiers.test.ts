@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { Readable } from 'node:stream'
 import { test } from 'node:test'
 import * as accounts from '@hivesync/contracts/accounts.ts'
 import type { BodyOf, Endpoint, ParamsOf } from '@hivesync/contracts/endpoint.ts'
@@ -141,14 +142,23 @@ describeHive('a plan', (open) => {
     })
     const large = await send(files(3, 40_000) as never)
     assert.notEqual(large.status, 413)
-    await change(hive, 'free', {
-      bodyBytes: 65_536,
-      stringLength: 2000,
-      arrayItems: 100,
-      headerBytes: 4096,
-      pageItems: 10,
-    })
-    assert.equal((await send(files(3, 40_000) as never)).problem.code, 'payload_too_large')
+    await change(hive, 'free', { bodyBytes: 65_536 })
+    const post = (more: Record<string, string>, payload: string | Readable) =>
+      hive.inject({
+        method: 'POST',
+        url: `/api/v1/projects/${projectId}/jobs`,
+        headers: { authorization: `Bearer ${ada.token}`, 'content-type': 'application/json', ...more },
+        payload,
+      })
+    // Before anything of it is read: what comes is shorter.
+    const announced = await post({ 'content-length': '65537' }, '{}')
+    assert.deepEqual([announced.statusCode, announced.json().code], [413, 'payload_too_large'])
+    const tooLarge = JSON.stringify({ kind: 'compute', input: files(3, 40_000) })
+    const chunked = await post({}, Readable.from([tooLarge]))
+    assert.deepEqual([chunked.statusCode, chunked.json().code], [413, 'payload_too_large'])
+    await change(hive, 'free', { stringLength: 2000, arrayItems: 100, headerBytes: 4096, pageItems: 10 })
+    const name = await send({ command: ['true'], ['k'.repeat(2001)]: 1 } as never)
+    assert.equal(name.problem.code, 'payload_too_large')
     const text = await send({ command: ['true', 'x'.repeat(2001)] })
     assert.deepEqual([text.status, text.problem.detail?.includes('2000 characters')], [413, true])
     const list = await send({ command: Array.from({ length: 101 }, () => 'x') })

@@ -3,9 +3,10 @@ import { test } from 'node:test'
 import * as contract from '@hivesync/contracts/oversight.ts'
 import * as sessions from '@hivesync/contracts/sessions.ts'
 import { describeHive, type Hive } from '../../test/harness/hive.ts'
+import { submitted } from '../../test/harness/jobs.ts'
 import { recordAudit } from '../audit/audit.ts'
 import { system } from '../platform/actor.ts'
-import { watchConditions } from './alerts.ts'
+import { pruneAlerts, watchConditions } from './alerts.ts'
 import type { Condition, Finding } from './conditions.ts'
 
 const minuteMs = 60_000
@@ -140,5 +141,61 @@ describeHive('an alert', (open) => {
     await worker.claim()
     await watchConditions(hive.ctx)
     assert.ok(!(await listed(hive, 'open')).some(({ kind }) => kind === 'worker_away'))
+  })
+
+  test('is not mailed to an admin who was shut out, and is kept for ninety days after its end', async () => {
+    await using hive = await open()
+    const admin = await hive.admin()
+    const out = await hive.person('out')
+    const { kysely } = hive.ctx.db
+    const shutOut = { adminSince: hive.clock.now(), deactivatedAt: hive.clock.now() }
+    await kysely.updateTable('users').set(shutOut).where('id', '=', out.userId).execute()
+    const { condition, findings, raise } = switchable()
+    raise()
+    await watchConditions(hive.ctx, [condition])
+    assert.deepEqual(
+      (await alertMails(hive)).map(({ to }) => to),
+      [`${admin.username}@example.net`],
+    )
+    findings.length = 0
+    hive.clock.advance(5 * minuteMs)
+    await watchConditions(hive.ctx, [condition])
+    const countAlerts = async () => (await kysely.selectFrom('alerts').select('id').execute()).length
+    hive.clock.advance(90 * 24 * 60 * minuteMs)
+    await pruneAlerts(hive.ctx)
+    assert.equal(await countAlerts(), 1)
+    hive.clock.advance(1)
+    await pruneAlerts(hive.ctx)
+    assert.equal(await countAlerts(), 0)
+  })
+
+  test('is not raised by a worker that comes and goes, nor by attempts of which half succeed', async () => {
+    await using hive = await open()
+    const ada = await hive.person('ada')
+    const projectId = await hive.project(ada)
+    const { kysely } = hive.ctx.db
+    const worker = await hive.worker()
+    await worker.claim()
+    const { id: jobId } = await submitted(hive, ada, projectId)
+    const attempt = (number: number, outcome: string) => ({
+      ...{ jobId, workerId: worker.id, number, outcome },
+      claimedAt: hive.clock.now(),
+      endedAt: hive.clock.now(),
+    })
+    const attempts = Array.from({ length: 20 }, (_, i) => attempt(i + 1, i % 2 === 0 ? 'failed' : 'succeeded'))
+    await kysely.insertInto('jobAttempts').values(attempts).execute()
+    const kinds = async () => {
+      await watchConditions(hive.ctx)
+      const rows = await kysely.selectFrom('alerts').select('kind').where('endedAt', 'is', null).execute()
+      return rows.map(({ kind }) => kind)
+    }
+    assert.deepEqual(await kinds(), [])
+    await kysely.insertInto('jobAttempts').values(attempt(21, 'lost')).execute()
+    assert.deepEqual(await kinds(), ['jobs_failing'])
+    await kysely.updateTable('workers').set({ ephemeral: 1 }).execute()
+    hive.clock.advance(6 * minuteMs)
+    assert.ok(!(await kinds()).includes('worker_away'))
+    await kysely.updateTable('workers').set({ ephemeral: 0 }).execute()
+    assert.ok((await kinds()).includes('worker_away'))
   })
 })

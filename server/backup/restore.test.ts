@@ -17,6 +17,7 @@ import { migrate } from '../platform/db/migrate.ts'
 import { migrationsDirectory, readMigrations } from '../platform/db/migration-files.ts'
 import { openStore } from '../platform/store/open-store.ts'
 import { BackupUnreadable, restoreBackup, verifyBackup, writeBackup } from './backup.ts'
+import { leftOut } from './make-backup.ts'
 import { type BackupRecord, decodeRecords, encodeRecord } from './records.ts'
 import { openBackup, sealBackup } from './sealed-file.ts'
 
@@ -87,6 +88,14 @@ describeHive('a restore', (open, each) => {
       await writeFile(join(parts.config.store.folder, place, key), 'half')
     }
     await restoreBackup(parts, await backedUp(hive), openAt(hive, parts.config.databaseUrl))
+    const db = await openDatabase(parts.config.databaseUrl)
+    try {
+      const { epoch } = await db.kysely.selectFrom('identityEpoch').select('epoch').executeTakeFirstOrThrow()
+      const before = await hive.ctx.db.kysely.selectFrom('identityEpoch').select('epoch').executeTakeFirstOrThrow()
+      assert.equal(epoch, before.epoch + 1)
+    } finally {
+      await db.close()
+    }
     const store = openStore(parts.config.store, hive.ctx)
     for (const key of [whole, begun]) assert.equal(await store.size(key), 5)
   })
@@ -206,16 +215,23 @@ describeHive('a restore', (open, each) => {
     await leave(worker, claim, { 'report.txt': Buffer.from('a report') })
     await complete(worker, claim)
     assert.equal((await verifyBackup(hive.ctx, await backedUp(hive))).unopenable, 0)
+    const keyring = openKeyring([generateSecret()])
+    const withKeys = newPath()
+    await writeBackup({ ...hive.ctx, keyring }, withKeys)
+    await assert.rejects(verifyBackup({ keyring, clock: hive.clock }, withKeys), /sealed under a secret/)
     // What the server makes anew by itself is not what is lost.
     await hive.ctx.db.kysely.deleteFrom('signingKeys').execute()
     await hive.ctx.db.kysely.deleteFrom('mailQueue').execute()
     await hive.ctx.db.kysely.deleteFrom('auditSubjects').execute()
-    const keyring = openKeyring([generateSecret()])
     const path = newPath()
     await writeBackup({ ...hive.ctx, keyring }, path)
     // The authenticator's secret and the report.
     assert.equal((await verifyBackup({ keyring, clock: hive.clock }, path)).unopenable, 2)
   })
+})
+
+test('everything is in a backup but what is worth nothing later, or is built anew', () => {
+  assert.deepEqual([...leftOut].sort(), ['migrations', 'mirrors', 'search_files', 'worker_nonces'])
 })
 
 test('records are the same however their bytes are cut', async () => {

@@ -42,13 +42,17 @@ describeHive('a fault', (open) => {
   test('that cannot be written now is written later, with all that came meanwhile', async () => {
     await using hive = await open()
     const ctx = watched(hive)
-    const broken = { ...ctx, db: { ...ctx.db, transaction: () => Promise.reject(new Error('no database')) } }
+    const transaction = (): Promise<never> => {
+      ctx.log.error({ event: 'e' })
+      return Promise.reject(new Error('no database'))
+    }
+    const broken = { ...ctx, db: { ...ctx.db, transaction } }
     ctx.log.error({ event: 'e' })
     await assert.rejects(keepFaults(broken), /no database/)
     ctx.log.error({ event: 'e' })
     assert.deepEqual(
       (await listFaults(ctx)).map(({ count }) => count),
-      [2],
+      [3],
     )
   })
 

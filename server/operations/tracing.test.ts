@@ -146,6 +146,30 @@ describeHive(
       assert.deepEqual(outcomes(hive), { sent: 0, dropped: 5010 })
     })
 
+    test('that a slow collector has not taken wait in a bounded queue: what is more is dropped at once', async () => {
+      await using hive = await open()
+      const asked: (() => void)[] = []
+      const collector = await startReceiver(
+        (_request, response) => void asked.push(() => response.writeHead(200).end()),
+      )
+      try {
+        const { tracer, app } = traced(hive, collector.origin)
+        for (let i = 0; i < 5000; i++) tracer.end(tracer.begin(), undefined, span)
+        // 512 are on their way, and 4,096 wait.
+        assert.deepEqual(outcomes(hive), { sent: 0, dropped: 5000 - 512 - 4096 })
+        for (let batch = 1; batch <= 9; batch++) {
+          await collector.arrived(batch)
+          asked.shift()?.()
+        }
+        while (outcomes(hive).sent < 4608) await new Promise((resolve) => setImmediate(resolve))
+        await tracer.close()
+        await app.close()
+        assert.deepEqual(outcomes(hive), { sent: 4608, dropped: 392 })
+      } finally {
+        await collector.close()
+      }
+    })
+
     test('are kept in the part that is asked for, the same in every process, and not where the client does not want it', async () => {
       await using hive = await open()
       const collector = await startReceiver()

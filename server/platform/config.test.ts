@@ -151,6 +151,16 @@ test('the public URL is an origin, kept as clients compare origins', () => {
     assert.match(problemsOf({ HIVESYNC_PUBLIC_URL: url }).join(), /^HIVESYNC_PUBLIC_URL must be an origin/, url)
 })
 
+test('Redis on another machine is reached by TLS alone, in staging and production', () => {
+  for (const url of ['redis://:hunter22@redis.test:6379', 'redis://:hunter22@127.0.0.1.redis.test'])
+    refuses({ ...good, HIVESYNC_REDIS_URL: url }, /^HIVESYNC_REDIS_URL must begin with rediss:/)
+  for (const url of ['http://:hunter22@redis.test', 'redis://', 'redis.test:6379'])
+    refuses({ ...good, HIVESYNC_REDIS_URL: url }, /^HIVESYNC_REDIS_URL must be redis:/)
+  for (const url of ['rediss://:p@redis.test', 'redis://127.0.0.1:6379/1', 'redis://[::1]'])
+    assert.deepEqual(problemsOf({ ...good, HIVESYNC_REDIS_URL: url }), [])
+  assert.deepEqual(problemsOf({ HIVESYNC_REDIS_URL: 'redis://redis.test' }), [])
+})
+
 describe('the database', () => {
   const verified = 'sslmode=verify-full'
   test('on another machine is reached only with its certificate verified, in staging and production', () => {

@@ -8,14 +8,8 @@ import type { OutboxConsumer, OutboxEvent } from '../outbox/outbox.ts'
 import { isoTime } from '../platform/clock.ts'
 import type { Context } from '../platform/context.ts'
 import type { Db } from '../platform/db/db.ts'
-import {
-  countWebhooksOf,
-  insertDeliveries,
-  lockWebhooksOf,
-  type NewDelivery,
-  setNextRunNow,
-  type WebhookRow,
-} from './queries.ts'
+import { rows, run, statement } from '../platform/db/statement.ts'
+import { countWebhooksOf, insertDeliveries, lockWebhooksOf, type NewDelivery, type WebhookRow } from './queries.ts'
 
 type Told = OutboxEvent & { readonly topic: WebhookEventType; readonly teamId: string }
 
@@ -105,9 +99,11 @@ export async function wake(tx: Db, webhooks: readonly WebhookRow[], now: number)
     return disabledAt === null && (nextRunAt === null || nextRunAt > at)
   })
   if (due.length === 0) return
-  await setNextRunNow(
+  const list = due.map(({ id }) => ({ ofId: id }))
+  // Joined: given 5,000 as a list of values, PostgreSQL read the list anew for each row of the table, for 14 s.
+  await run(
     tx,
-    due.map(({ id }) => id),
-    now,
+    statement`update webhooks set next_run_at = case when open_until > ${now} then open_until else ${now} end
+      from ${rows({ ofId: 'text' }, list)} where id = of_id`,
   )
 }

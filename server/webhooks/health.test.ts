@@ -3,6 +3,8 @@ import { test } from 'node:test'
 import * as contract from '@hivesync/contracts/webhooks.ts'
 import { describeHive, type Hive, type Person } from '../../test/harness/hive.ts'
 import { consumeOutbox } from '../outbox/outbox.ts'
+import { createBus } from '../platform/bus.ts'
+import { policy } from './policy.ts'
 import { deliver, deliveriesOf, listening, localEgress, tell, webhookFor } from './test-webhooks.ts'
 import { sendWebhooks, toWebhooks, webhooksSettled } from './webhooks.ts'
 
@@ -42,6 +44,34 @@ describeHive('an endpoint', (open) => {
     assert.equal(hanging.received.length, 2)
     await hanging.close()
     await webhooksSettled(hive.ctx)
+  })
+
+  test('has one lane and two requests under way also when its lease ran out beneath it, as when the clock was set', async () => {
+    await using hive = await open(localEgress)
+    const held: (() => void)[] = []
+    await using receiver = await listening((_request, response, index) => {
+      const answer = () => void response.writeHead(204).end()
+      if (index < 2) held.push(answer)
+      else answer()
+    })
+    await using other = await listening()
+    const [ada, bob] = [await hive.person('ada'), await hive.person('bob')]
+    await webhookFor(hive, ada, receiver.origin)
+    await webhookFor(hive, bob, other.origin)
+    await tell(hive, ada.teamId, 5)
+    await consumeOutbox(hive.ctx, [toWebhooks])
+    await sendWebhooks(hive.ctx)
+    await receiver.arrived(2)
+    hive.clock.advance(policy.leaseMs + 1)
+    await tell(hive, bob.teamId)
+    await consumeOutbox(hive.ctx, [toWebhooks])
+    assert.equal(await sendWebhooks(hive.ctx), 2)
+    await other.arrived(1)
+    for (const answer of held) answer()
+    await webhooksSettled(hive.ctx)
+    await deliver(hive)
+    const ids = receiver.received.map(({ headers }) => headers['webhook-id'])
+    assert.deepEqual([ids.length, new Set(ids).size], [5, 5])
   })
 
   test('that is slow gives its place to others after half a minute, and goes on in its turn', async () => {
@@ -85,6 +115,32 @@ describeHive('an endpoint', (open) => {
     assert.equal(receiver.received.length, 2)
     const states = (await deliveriesOf(hive, ada, id)).map(({ state }) => state).sort()
     assert.deepEqual(states, [...Array(8).fill('skipped'), 'succeeded', 'succeeded'])
+  })
+
+  test('that is disabled by another replica gets no more once an attempt has failed, and is not blamed for that', async () => {
+    await using hive = await open(localEgress)
+    const held: (() => void)[] = []
+    await using receiver = await listening((_request, response, index) => {
+      const answer = () => void response.writeHead(500).end()
+      if (index < 2) held.push(answer)
+      else answer()
+    })
+    const ada = await hive.person('ada')
+    const { id } = await webhookFor(hive, ada, receiver.origin)
+    await tell(hive, ada.teamId, 10)
+    // It does not hear what is said in this process.
+    const replica = { ...hive.ctx, bus: createBus() }
+    await consumeOutbox(replica, [toWebhooks])
+    await sendWebhooks(replica)
+    await receiver.arrived(2)
+    const request = { token: ada.token, params: { teamId: ada.teamId, webhookId: id }, body: { enabled: false } }
+    await hive.call(contract.updateWebhook, request)
+    for (const answer of held) answer()
+    await webhooksSettled(replica)
+    assert.equal(receiver.received.length, 2)
+    const states = (await deliveriesOf(hive, ada, id)).map(({ state, attempts }) => `${state} ${attempts}`)
+    assert.deepEqual(states, Array(10).fill('skipped 0'))
+    assert.equal((await show(hive, ada, id)).failures, 0)
   })
 
   test('that is deleted while deliveries are under way leaves nothing behind, and no fault', async () => {
@@ -211,7 +267,8 @@ describeHive('an endpoint', (open) => {
     assert.equal((await hive.call(contract.updateWebhook, request)).body.state, 'active')
     isGone = false
     const before = receiver.received.length
-    assert.deepEqual((await replay(hive, ada, id, { failedSince: since })).body, { replayed: 8, remaining: false })
+    const outcome = { replayed: 8, remaining: false, next: null }
+    assert.deepEqual((await replay(hive, ada, id, { failedSince: since })).body, outcome)
     await deliver(hive)
     assert.equal(receiver.received.length, before + 8)
     assert.deepEqual(new Set((await deliveriesOf(hive, ada, id)).map(({ state }) => state)), new Set(['succeeded']))
@@ -292,19 +349,30 @@ describeHive('an endpoint', (open) => {
       assert.equal((await replay(hive, ada, id, body)).problem.code, 'invalid_request')
   })
 
-  test('is no means to flood: while a thousand wait, nothing is replayed', async () => {
+  test('is no means to flood: while a thousand wait, nothing is replayed, and then the rest', async () => {
     await using hive = await open(localEgress)
     await using receiver = await listening()
     const ada = await hive.person('ada')
     const { id } = await webhookFor(hive, ada, receiver.origin)
-    await tell(hive, ada.teamId, 1100)
-    await deliver(hive)
+    for (let second = 0; second < 11; second++) {
+      await tell(hive, ada.teamId, 100)
+      await deliver(hive)
+      hive.clock.advance(1000)
+    }
     const range = { from: new Date(0).toISOString(), to: new Date(hive.clock.now()).toISOString() }
-    assert.deepEqual((await replay(hive, ada, id, range)).body, { replayed: 1000, remaining: true })
+    const { next, ...first } = (await replay(hive, ada, id, range)).body
+    assert.deepEqual(first, { replayed: 1000, remaining: true })
     assert.equal((await replay(hive, ada, id, range)).problem.code, 'webhook_busy')
     const place = { token: ada.token, params: { teamId: ada.teamId, webhookId: id } }
     assert.equal((await hive.call(contract.testWebhook, place)).problem.code, 'webhook_busy')
     await deliver(hive)
     assert.equal(receiver.received.length, 2100)
+    const rest = { from: next ?? '', to: range.to }
+    assert.deepEqual((await replay(hive, ada, id, rest)).body, { replayed: 100, remaining: false, next: null })
+    await deliver(hive)
+    assert.deepEqual(
+      (await deliveriesOf(hive, ada, id)).map(({ attempts }) => attempts),
+      Array(200).fill(2),
+    )
   })
 })

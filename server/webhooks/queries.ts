@@ -2,7 +2,7 @@ import type { Insertable, Selectable, Updateable } from 'kysely'
 import type { Db } from '../platform/db/db.ts'
 import { forUpdate, forUpdateSkipLocked, isOneOf } from '../platform/db/dialect.ts'
 import type { Schema } from '../platform/db/schema.ts'
-import { insert, oneOf, rows, run, statement } from '../platform/db/statement.ts'
+import { insert, oneOf, run, statement } from '../platform/db/statement.ts'
 import type { PageRequest } from '../platform/page.ts'
 
 export type WebhookRow = Selectable<Schema['webhooks']>
@@ -72,16 +72,6 @@ export function listWebhookRows(db: Db, teamId: string, request: PageRequest): P
 
 export function setWebhook(tx: Db, webhookId: string, change: Updateable<Schema['webhooks']>): Promise<WebhookRow> {
   return tx.updateTable('webhooks').set(change).where('id', '=', webhookId).returningAll().executeTakeFirstOrThrow()
-}
-
-/** Has these endpoints looked at now, or when their breaker lets through. Joined: as a list of values, 5,000 took PostgreSQL 14 s, which read all of it anew for each row. */
-export async function setNextRunNow(tx: Db, webhookIds: readonly string[], now: number): Promise<void> {
-  const list = webhookIds.map((ofId) => ({ ofId }))
-  await run(
-    tx,
-    statement`update webhooks set next_run_at = case when open_until > ${now} then open_until else ${now} end
-      from ${rows({ ofId: 'text' }, list)} where id = of_id`,
-  )
 }
 
 export async function deleteWebhookRow(tx: Db, teamId: string, webhookId: string): Promise<boolean> {

@@ -1,13 +1,23 @@
-import type { Delivery } from '@hivesync/contracts/webhooks.ts'
+import type { ReplyOf } from '@hivesync/contracts/endpoint.ts'
+import type { replayWebhook as contract, Delivery } from '@hivesync/contracts/webhooks.ts'
 import { recordAudit } from '../audit/audit.ts'
 import type { Actor } from '../platform/actor.ts'
+import { isoTime } from '../platform/clock.ts'
 import type { Context } from '../platform/context.ts'
 import type { Db } from '../platform/db/db.ts'
 import { AppError } from '../platform/errors.ts'
 import { requireTeam } from '../teams/teams.ts'
 import { draftDelivery, payloadOf, wake } from './fan-out.ts'
 import { policy } from './policy.ts'
-import { countWaiting, findDelivery, insertDeliveries, lockWebhook, requeue, type WebhookRow } from './queries.ts'
+import {
+  countWaiting,
+  type DeliveryRow,
+  findDelivery,
+  insertDeliveries,
+  lockWebhook,
+  requeue,
+  type WebhookRow,
+} from './queries.ts'
 import type { WebhookPlace } from './webhooks.ts'
 import { requireFound, toDelivery } from './wire.ts'
 
@@ -31,22 +41,23 @@ export async function testWebhook(ctx: Context, actor: Actor, place: WebhookPlac
 
 /**
  * Delivers again, under the ids that the messages had: one delivery, whatever failed or was skipped since a time, or all of a range. At most 1,000 wait at a time;
- * `remaining` says that there is more.
+ * `remaining` says that there is more, and `next` from when on.
  */
 export async function replayWebhook(
   ctx: Context,
   actor: Actor,
   place: WebhookPlace,
   request: ReplayRequest,
-): Promise<{ replayed: number; remaining: boolean }> {
+): Promise<ReplyOf<typeof contract>> {
   return ctx.db.transaction(async (tx) => {
     const { webhook, now, room } = await lockReady(ctx, tx, actor, place)
-    const ids = await findReplayed(tx, webhook.id, request, room + 1)
-    const taken = ids.slice(0, room)
+    const found = await findReplayed(tx, webhook.id, request, room + 1)
+    const taken = found.slice(0, room).map(({ id }) => id)
     await requeue(tx, taken, now)
     if (taken.length > 0) await wake(tx, [webhook], now)
     await audit(ctx, tx, actor, place, 'webhook.replayed', taken.length)
-    return { replayed: taken.length, remaining: ids.length > taken.length }
+    const next = found[room]
+    return { replayed: taken.length, remaining: next !== undefined, next: isoTime(next?.createdAt ?? null) }
   })
 }
 
@@ -65,17 +76,20 @@ async function lockReady(
   return { webhook, now: ctx.clock.now(), room }
 }
 
-async function findReplayed(tx: Db, webhookId: string, request: ReplayRequest, limit: number): Promise<string[]> {
+type Replayed = Pick<DeliveryRow, 'id' | 'createdAt'>
+
+async function findReplayed(tx: Db, webhookId: string, request: ReplayRequest, limit: number): Promise<Replayed[]> {
   if ('deliveryId' in request) {
     const row = await findDelivery(tx, webhookId, request.deliveryId)
     if (row === undefined) throw new AppError('delivery_not_found', { webhookId })
-    return row.state === 'pending' ? [] : [row.id]
+    return row.state === 'pending' ? [] : [row]
   }
   const ended = tx
     .selectFrom('webhookDeliveries')
-    .select('id')
+    .select(['id', 'createdAt'])
     .where('webhookId', '=', webhookId)
     .where('state', '<>', 'pending')
+    .orderBy('createdAt')
     .orderBy('id')
     .limit(limit)
   const chosen =
@@ -83,8 +97,7 @@ async function findReplayed(tx: Db, webhookId: string, request: ReplayRequest, l
       ? ended.where('state', 'in', ['failed', 'skipped']).where('createdAt', '>=', Date.parse(request.failedSince))
       : ended.where('createdAt', '>=', Date.parse(request.from)).where('createdAt', '<=', Date.parse(request.to))
   const types = 'types' in request ? request.types : undefined
-  const rows = await (types === undefined ? chosen : chosen.where('type', 'in', [...types])).execute()
-  return rows.map(({ id }) => id)
+  return (types === undefined ? chosen : chosen.where('type', 'in', [...types])).execute()
 }
 
 function audit(

@@ -14,8 +14,12 @@ export const replay = defineCommand({
   usage: 'WEBHOOK [DELIVERY | --failed TIME | --all TIME]',
   notes: ['A receiver sees the same message id as before, and may leave out what it has had.'],
   options: {
-    failed: { type: 'string', value: 'TIME', summary: 'what failed or was skipped in the last 2h, 7d …' },
-    all: { type: 'string', value: 'TIME', summary: 'everything of the last 2h, 7d …' },
+    failed: {
+      type: 'string',
+      value: 'TIME',
+      summary: 'what failed or was skipped in the last 2h, 7d … or since a time',
+    },
+    all: { type: 'string', value: 'TIME', summary: 'everything of the last 2h, 7d … or since a time' },
     team: teamOption,
   },
   arguments: [1, 2],
@@ -25,7 +29,10 @@ export const replay = defineCommand({
     const { client } = await connect(context)
     const { params } = await requireWebhook(client, context.options.team, named)
     const outcome = await client.call(replayWebhook, { params, body })
-    if (outcome.remaining) await context.terminal.note('There is more: ask again when these are delivered.')
+    if (outcome.next !== null)
+      await context.terminal.note(
+        `There is more: when these are delivered ask again, with ${outcome.next} as the time.`,
+      )
     return { json: outcome, lines: [`${formatCount(outcome.replayed)} deliveries are on their way again.`] }
   },
 })
@@ -35,10 +42,11 @@ function readRequest(
   { failed, all }: { failed: string | undefined; all: string | undefined },
   now: number,
 ): Request {
-  const ago = (text: string, option: string): string => new Date(now - parseSeconds(text, option) * 1000).toISOString()
+  const since = (text: string, option: string): string =>
+    /^\d{4}-\d\d-\d\dT/.test(text) ? text : new Date(now - parseSeconds(text, option) * 1000).toISOString()
   if ([deliveryId, failed, all].filter((each) => each !== undefined).length !== 1)
     throw usageError('What shall be delivered again?', 'Say a delivery’s id, --failed TIME or --all TIME')
   if (deliveryId !== undefined) return { deliveryId }
-  if (failed !== undefined) return { failedSince: ago(failed, '--failed') }
-  return { from: ago(all ?? '', '--all'), to: new Date(now).toISOString() }
+  if (failed !== undefined) return { failedSince: since(failed, '--failed') }
+  return { from: since(all ?? '', '--all'), to: new Date(now).toISOString() }
 }

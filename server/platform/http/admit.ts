@@ -28,9 +28,9 @@ export function admit(
       requireRequestSize(request)
     })
   }
-  // Credentials that prove nobody are an anonymous request: guessing is counted against the address it comes from.
+  // Credentials that prove nobody are an anonymous request, and so is what is refused before they are looked at: guessing is counted against the address it comes from.
   const refuse = (error: unknown): never | Promise<never> => {
-    if (!(error instanceof AppError) || error.status !== 401) throw error
+    if (!(error instanceof AppError) || error.status >= 500) throw error
     const counted = count(guard, request, reply, endpoint, nobody)
     if (counted === undefined) throw error
     return counted.then(() => {

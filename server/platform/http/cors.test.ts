@@ -135,6 +135,8 @@ test('in the local profile every page of this machine may call, and none that on
     assert.equal((await ask(server, origin)).headers['access-control-allow-origin'], origin)
   for (const origin of [
     'http://localhost.evil.test',
+    'http://localhost:3000/',
+    'http://evil.test@localhost',
     'http://127.0.0.1.evil.test',
     'http://127.example.net',
     'null',

@@ -134,6 +134,15 @@ test('addresses that no operation has are counted like reads by nobody', async (
   )
 })
 
+test('what is refused before anybody is proved is counted for its address', async () => {
+  await using server = await openLimited().server
+  const headers = { host: 'rebound.example.net' }
+  const statuses: number[] = []
+  for (let i = 0; i < 32; i++)
+    statuses.push((await server.app.inject({ method: 'GET', url: '/write', headers })).statusCode)
+  assert.deepEqual([...new Set(statuses.slice(0, 30)), ...statuses.slice(30)], [400, 429, 429])
+})
+
 test('each person has a window of its own, whatever the address, and all keys of a person another', async () => {
   await using server = await openLimited().server
   assert.equal(await allowedOf(server, 'write', 31, { token: 'ada' }), 30)

@@ -168,6 +168,17 @@ test('the time is for all of it: no answer, one that trickles, and headers witho
     assert.equal((await failureOf(post(`${receiver.origin}${path}`, { timeoutMs: 300 }))).reason, 'timeout', path)
 })
 
+test('a kept connection that breaks under a request takes of its time: the second try has what is left', async () => {
+  await using receiver = await receiving((_request, response, index) => {
+    if (index === 0) return void response.writeHead(204).end()
+    // Each alone would be in time.
+    setTimeout(() => (index === 1 ? response.socket?.destroy() : response.writeHead(204).end()), 400)
+  })
+  const lane = 'breaking'
+  await post(receiver.origin, { lane })
+  assert.equal((await failureOf(post(receiver.origin, { lane, timeoutMs: 600 }))).reason, 'timeout')
+})
+
 test('what is no HTTP, breaks off, or has too large headers fails by its name', async () => {
   const cases: [string, NetFailure['reason']][] = [
     ['SSH-2.0-x\r\n', 'response_invalid'],
