@@ -16,8 +16,7 @@ import {
 // The example of golang.org/x/mod/sumdb/note, from which C2SP's signed note was specified: another implementation's key, text and signature.
 const peter = readVerifierKey('PeterNeumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW')
 const peterSeed = Buffer.from('AYEKFALVFGyNhPJEMzD1QIDr+Y7hfZx09iUvxdXHKDFz', 'base64').subarray(1)
-const text =
-  "If you think cryptography is the answer to your problem,\nthen you don't know what your problem is.\n"
+const text = "If you think cryptography is the answer to your problem,\nthen you don't know what your problem is.\n"
 const signature =
   '— PeterNeumann x08go/ZJkuBS9UG/SffcvIAQxVBtiFupLLr8pAcElZInNIuGUgYN1FFYC2pZSNXgKvqfqdngotpRZb6KE6RyyBwJnAM=\n'
 const note = `${text}\n${signature}`

@@ -8,7 +8,7 @@ export { findImportTarget, type ImportedTask, importTasks, NoSubmitter } from '.
 export { readIngestStatus } from './ingest-status.ts'
 export { requireInput } from './input.ts'
 export { countJobs, jobCounters } from './measures.ts'
-export { extendLeases, prune, reapLeases, reapWorker, skipExpired } from './reap.ts'
+export { extendLeases, prune, reapLeases, reapWorkers, skipExpired } from './reap.ts'
 export { counterDrift, reconcileCounters } from './reconcile.ts'
 export { hasScheduleRights } from './rights.ts'
 export { endJobs, endRightlessJobs, tellOf } from './rights-lost.ts'

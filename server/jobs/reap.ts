@@ -27,12 +27,13 @@ export async function reapLeases(ctx: Context): Promise<number> {
 }
 
 /**
- * Takes back everything a worker holds, in the transaction that revokes it: what it had sent before is accepted or refused as a whole. Returns the
+ * Takes back everything that workers hold, in the transaction that revokes them: what they had sent before is accepted or refused as a whole. Returns the
  * jobs, of which the caller tells after the commit.
  */
-export async function reapWorker(ctx: Context, tx: Db, workerId: string): Promise<string[]> {
+export async function reapWorkers(ctx: Context, tx: Db, workerIds: readonly string[]): Promise<string[]> {
+  if (workerIds.length === 0) return []
   // All of them before any counter: a completion holds its lease when it asks for the counters.
-  const held = tx.selectFrom('jobLeases').selectAll().where('workerId', '=', workerId).orderBy('token')
+  const held = tx.selectFrom('jobLeases').selectAll().where('workerId', 'in', workerIds).orderBy('token')
   const leases = (await forUpdate(tx, held).execute()).sort(byCounters)
   for (const lease of leases) await endLost(ctx, tx, lease, true)
   return leases.map((lease) => lease.jobId)

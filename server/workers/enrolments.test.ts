@@ -4,9 +4,11 @@ import type { BodyOf } from '@hivesync/contracts/endpoint.ts'
 import * as protocol from '@hivesync/contracts/worker-protocol.ts'
 import * as contract from '@hivesync/contracts/workers.ts'
 import { generateEncodedKeyPair } from '@hivesync/protocol/keys.ts'
+import { sql } from 'kysely'
 import { claim, enrolFleetWorker } from '../../test/harness/fleet-worker.ts'
 import { describeHive, type Hive } from '../../test/harness/hive.ts'
 import { submitted } from '../../test/harness/jobs.ts'
+import { openDatabase } from '../platform/db/db.ts'
 
 async function newToken(hive: Hive, body: BodyOf<typeof contract.createEnrolment>) {
   const { token } = await hive.admin()
@@ -27,7 +29,7 @@ async function revoke(hive: Hive, enrolmentId: string, workers?: boolean) {
   return hive.call(contract.revokeEnrolment, { token, params: { enrolmentId }, body })
 }
 
-describeHive('the token of a fleet', (open) => {
+describeHive('the token of a fleet', (open, { dialect }) => {
   test('of thirteen machines at once with a token for eight exactly eight enrol, and each is audited', async () => {
     await using hive = await open()
     const { id, enrolmentToken } = await newToken(hive, { name: 'swarm', maxUses: 8, ephemeral: true })
@@ -142,6 +144,42 @@ describeHive('the token of a fleet', (open) => {
       .where('revokedAt', 'is', null)
       .execute()
     assert.deepEqual(live, [])
+  })
+
+  test('revoked with its workers waits for none of them while it holds what their jobs are counted by', {
+    skip: dialect === 'sqlite' && 'SQLite has one transaction at a time',
+  }, async () => {
+    await using hive = await open()
+    const ada = await hive.person('ada')
+    const projectId = await hive.project(ada)
+    const { id, enrolmentToken } = await newToken(hive, { maxUses: 2 })
+    const workers = [await enrolFleetWorker(hive, enrolmentToken), await enrolFleetWorker(hive, enrolmentToken)]
+    for (const worker of workers) {
+      await submitted(hive, ada, projectId)
+      assert.equal((await claim(worker)).jobs.length, 1)
+    }
+    const { db } = hive.ctx
+    const before = db.counts().retried
+    const replica = await openDatabase(hive.ctx.config.databaseUrl)
+    let revoking: ReturnType<typeof revoke> | undefined
+    try {
+      // As a completion: it holds its lease, and then asks for the counters.
+      await replica.transaction(async (tx) => {
+        const lease = tx
+          .selectFrom('jobLeases')
+          .select('token')
+          .where('workerId', '=', workers[1]?.workerId ?? '')
+        await lease.forUpdate().execute()
+        revoking ??= revoke(hive, id, true)
+        const waiting = sql`select 1 from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`
+        while ((await waiting.execute(db.kysely)).rows.length === 0);
+        await tx.selectFrom('teamShares').select('teamId').where('teamId', '=', ada.teamId).forUpdate().execute()
+      })
+      assert.equal((await revoking)?.body.revokedWorkers, 2)
+      assert.equal(db.counts().retried - before + replica.counts().retried, 0, 'they waited for each other')
+    } finally {
+      await replica.close()
+    }
   })
 
   test('is listed and revoked by admins alone, falls with the admin who made it', async () => {

@@ -151,16 +151,15 @@ export async function revokeEnrolment(
       .executeTakeFirst()
     if (enrolment === undefined) throw new AppError('enrolment_not_found', { reason: enrolmentId })
     const ids = body.workers === true ? await listEnrolled(tx, enrolmentId) : []
-    const taken: string[] = []
-    for (const id of ids) taken.push(...((await revokeIn(ctx, tx, actor, id, 'worker.revoked')) ?? []))
+    const outcome = await revokeIn(ctx, tx, actor, ids, 'worker.revoked')
     await recordAudit(ctx, tx, actor, {
       action: 'worker.enrolment_revoked',
       target: { kind: 'enrolment', id: enrolmentId },
       teamId: enrolment.teamId,
-      details: { revokedWorkers: ids.length },
+      details: { revokedWorkers: outcome.revokedWorkers },
     })
-    if (ids.length > 0) await revoke({})
-    return { revokedWorkers: ids.length, jobIds: taken }
+    if (outcome.revokedWorkers > 0) await revoke({})
+    return outcome
   })
   tellOf(ctx, jobIds)
   return { id: enrolmentId, revokedWorkers }

@@ -1,5 +1,5 @@
 import { enqueueEvent, recordAudit } from '../audit/audit.ts'
-import { reapWorker, tellOf } from '../jobs/jobs.ts'
+import { reapWorkers, tellOf } from '../jobs/jobs.ts'
 import { type Actor, system } from '../platform/actor.ts'
 import type { Context } from '../platform/context.ts'
 import type { Db } from '../platform/db/db.ts'
@@ -13,17 +13,31 @@ const retireBatch = 200
 type Action = 'worker.revoked' | 'worker.signed_off' | 'worker.retired'
 
 /**
- * Cuts a worker off in the given transaction, and takes back what it holds; answers the jobs, of which the caller tells after the commit, or undefined when
- * it is cut off already or, with `silentSince`, was seen after that. The row stays: history and audit keep its name.
+ * Cuts workers off in the given transaction, and takes back what they hold; answers how many, and the jobs, of which the caller tells after the commit. Passed over is who
+ * is cut off already or, with `silentSince`, was seen after that. The rows stay: history and audit keep their names.
  */
 export async function revokeIn(
   ctx: Context,
   tx: Db,
   actor: Actor,
-  workerId: string,
+  workerIds: readonly string[],
   action: Action,
   silentSince?: number,
-): Promise<string[] | undefined> {
+): Promise<{ revokedWorkers: number; jobIds: string[] }> {
+  const revoked: string[] = []
+  for (const id of workerIds) if (await revokeRow(ctx, tx, actor, id, action, silentSince)) revoked.push(id)
+  // Of all of them at once: who holds a counter must not ask for a worker or a lease any more, or a completion and this would wait for each other.
+  return { revokedWorkers: revoked.length, jobIds: await reapWorkers(ctx, tx, revoked) }
+}
+
+async function revokeRow(
+  ctx: Context,
+  tx: Db,
+  actor: Actor,
+  workerId: string,
+  action: Action,
+  silentSince: number | undefined,
+): Promise<boolean> {
   let live = tx
     .updateTable('workers')
     .set({ revokedAt: ctx.clock.now() })
@@ -32,11 +46,11 @@ export async function revokeIn(
   if (silentSince !== undefined)
     live = live.where((eb) => eb(eb.fn.coalesce('lastSeenAt', 'enrolledAt'), '<', silentSince))
   const worker = await live.returning('teamId').executeTakeFirst()
-  if (worker === undefined) return undefined
+  if (worker === undefined) return false
   await recordAudit(ctx, tx, actor, { action, target: { kind: 'worker', id: workerId }, teamId: worker.teamId })
   const payload = { workerId, reason: action.slice('worker.'.length) }
   await enqueueEvent(ctx, tx, { topic: 'worker.revoked', teamId: worker.teamId, payload })
-  return reapWorker(ctx, tx, workerId)
+  return true
 }
 
 async function cutOff(
@@ -46,14 +60,14 @@ async function cutOff(
   action: Action,
   silentSince?: number,
 ): Promise<boolean> {
-  const jobIds = await revoking(ctx, actor, async (tx, revoke) => {
-    const taken = await revokeIn(ctx, tx, actor, workerId, action, silentSince)
+  const { revokedWorkers, jobIds } = await revoking(ctx, actor, async (tx, revoke) => {
+    const outcome = await revokeIn(ctx, tx, actor, [workerId], action, silentSince)
     // No person's rights: it is for the polls, here and on other replicas.
-    if (taken !== undefined) await revoke({})
-    return taken
+    if (outcome.revokedWorkers > 0) await revoke({})
+    return outcome
   })
-  if (jobIds !== undefined) tellOf(ctx, jobIds)
-  return jobIds !== undefined
+  tellOf(ctx, jobIds)
+  return revokedWorkers > 0
 }
 
 /** Cuts a worker off: from this commit on it is refused and its poll ends, and with it what it holds goes back to the queue. */
