@@ -26,43 +26,54 @@ export interface Server {
 
 const stopWithinMs = 20_000
 
-/** Starts the control plane: configuration → context → app → listening. */
+/** Starts the control plane: configuration → context → app → listening. A start that fails anywhere leaves nothing open: no half a server stays that nobody waits for. */
 export async function startServer(config: Config, log = createLogger(openStandardError())): Promise<Server> {
   // Before anything is opened: a damaged list is a refused configuration.
   openBlocklist(config)
+  const opened = new AsyncDisposableStack()
+  try {
+    return await open(config, log, opened)
+  } catch (error) {
+    await opened.disposeAsync()
+    throw error
+  }
+}
+
+/** What it opens is closed in the reverse order: the requests first, the database last. */
+async function open(config: Config, log: Logger, opened: AsyncDisposableStack): Promise<Server> {
   const ctx = await openContext(config, watchFaults(log))
+  let stopBackground = async (): Promise<void> => {}
+  opened.defer(() => ctx.db.close())
+  opened.defer(() => closeIndexes(ctx))
+  opened.defer(async () => ctx.tracer?.close())
+  opened.defer(() => stopBackground())
+  opened.defer(() => ctx.net.close())
+  opened.defer(() => ctx.mail.close())
   await equalizePasswordWork(ctx)
   const setupToken = await ensureSetupToken(ctx)
   await importPharosToken(ctx)
   await extendLeases(ctx)
   // Before any claim: after a restored backup a fencing token may be given out again while an old index of that number lies there.
   await sweepIndexes(ctx)
-  const windows = await openWindows(ctx)
-  const app = createApp(ctx, undefined, undefined, windows)
-  const metrics = await openMetrics(ctx, windows)
-  await app.listen({ host: config.host, port: config.port })
-  const stopBackground = startBackground(ctx)
   if (ctx.db.dialect === 'postgres' && (await mayChangeAuditTables(ctx.db))) log.warn({ event: 'audit_not_protected' })
   // For whoever operates it to see: these places are reached by whatever address somebody gives a webhook.
   const { listed } = config.egress
   if (listed.length > 0) log.warn({ event: 'egress_opened', name: listed.join(' '), count: listed.length })
+  const windows = await openWindows(ctx)
+  opened.defer(() => windows.close())
+  const metrics = await openMetrics(ctx, windows)
+  opened.defer(async () => metrics?.close())
+  const app = createApp(ctx, undefined, undefined, windows)
+  opened.defer(() => app.close())
+  await app.listen({ host: config.host, port: config.port })
+  stopBackground = startBackground(ctx)
   let stopping: Promise<void> | undefined
-  const stop = async (): Promise<void> => {
-    await app.close()
-    await metrics?.close()
-    await ctx.mail.close()
-    await ctx.net.close()
-    await stopBackground()
-    await ctx.tracer?.close()
-    await closeIndexes(ctx)
-    await ctx.db.close()
-  }
   return {
     ctx,
     url: addressOf(app.server.address(), config),
     setupToken,
     stop: () => {
-      stopping ??= stop()
+      stopping ??= opened.disposeAsync()
       return stopping
     },
   }
