@@ -53,9 +53,12 @@ export async function readRecords(rows: Rows): Promise<Map<string, JobRecord>> {
   await each(`select target_id as job_id, action from audit_events where target_kind = 'job'`, ({ audits }, row) =>
     audits.push(String(row.action)),
   )
-  for (const row of await rows.read(`select topic, payload from outbox where topic like 'job.%'`)) {
-    const { jobId } = JSON.parse(String(row.payload)) as { jobId: string }
-    records.get(jobId)?.outbox.push(String(row.topic))
+  // In one statement: an event is either still there, or handed out.
+  const told = await rows.read(`select topic, payload from outbox where topic like 'job.%'
+    union all select type as topic, payload from webhook_deliveries where type like 'job.%'`)
+  for (const { topic, payload } of told) {
+    const { jobId, data } = JSON.parse(String(payload)) as { jobId?: string; data?: { jobId: string } }
+    records.get(jobId ?? data?.jobId ?? '')?.outbox.push(String(topic))
   }
   return records
 }

@@ -39,6 +39,7 @@ export async function createTenants(
   for (const tier of ['free', 'pro', 'enterprise', 'enterprise'] as const) {
     const team = await asQueen<{ id: string }>(teams.createTeam, { name: `${tier} bees` })
     await rows.write(`update teams set tier = '${tier}' where id = '${team.id}'`)
+    await listen(rows, team.id)
     for (const name of ['comb', 'wax']) {
       const project = await asQueen<{ id: string }>(projects.createProject, { name, teamId: team.id })
       made.push({ id: project.id, teamId: team.id, tier })
@@ -72,4 +73,12 @@ async function post<T>(http: HttpClient, endpoint: Endpoint, bearer: string | un
   if (answer.status !== endpoint.status)
     throw new Error(`${endpoint.name}: ${answer.status} ${JSON.stringify(answer.body)}`)
   return answer.body as T
+}
+
+/** A webhook of the team that is switched off: every event becomes a delivery that is skipped and kept, which tells what was put into the outbox and handed out. */
+async function listen(rows: Rows, teamId: string): Promise<void> {
+  await rows.write(
+    `insert into webhooks (id, team_id, url, events, created_at, updated_at, disabled_at, disabled_reason)
+     values ('${teamId}', '${teamId}', 'https://hooks.example.net/', '["*"]', 0, 0, 1, 'by_hand')`,
+  )
 }
