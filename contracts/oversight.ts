@@ -103,7 +103,7 @@ export const listAlerts = endpoint({
 
 export const acknowledgeAlert = endpoint({
   name: 'acknowledgeAlert',
-  summary: 'Say that somebody looks after it: it is not mailed again',
+  summary: 'Say that somebody looks after it',
   method: 'POST',
   path: '/api/v1/admin/alerts/:alertId/acknowledge',
   access: 'admin',

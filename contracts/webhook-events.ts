@@ -63,6 +63,17 @@ export const webhookEvents = {
   },
   'api_key.created': apiKey('An API key was made'),
   'api_key.revoked': apiKey('An API key was revoked'),
+  'alert.raised': {
+    version: 1,
+    description: 'Something on the server wants a person; told to the own teams of its admins',
+    data: object({
+      alertId: Id,
+      kind: Type.String(),
+      subject: Type.String(),
+      severity: Type.Enum(['warning', 'critical']),
+    }),
+    example: { alertId: exampleId(8), kind: 'worker_away', subject: exampleId(4), severity: 'warning' },
+  },
   'webhook.disabled': {
     version: 1,
     description: 'An endpoint of the team was disabled: it answered 410, or nothing but failures for five days',

@@ -44,6 +44,12 @@ describeHive('an alert', (open) => {
     const [alert, ...more] = await listed(hive, 'open')
     assert.equal(more.length, 0)
     assert.deepEqual([alert?.kind, alert?.severity, alert?.detail, alert?.endedAt], ['test', 'warning', 'test ', null])
+    const told = hive.ctx.db.kysely
+      .selectFrom('outbox')
+      .select(['teamId', 'payload'])
+      .where('topic', '=', 'alert.raised')
+    const payload = { alertId: alert?.id, kind: 'test', subject: '', severity: 'warning' }
+    assert.deepEqual(await told.execute(), [{ teamId: admin.teamId, payload: JSON.stringify(payload) }])
     assert.deepEqual(
       (await alertMails(hive)).map(({ to }) => to),
       [`${admin.username}@example.net`],

@@ -1,5 +1,5 @@
 import type { Alert } from '@hivesync/contracts/oversight.ts'
-import { recordAudit } from '../audit/audit.ts'
+import { enqueueEvent, recordAudit } from '../audit/audit.ts'
 import type { Actor } from '../platform/actor.ts'
 import { isoTime } from '../platform/clock.ts'
 import type { Context } from '../platform/context.ts'
@@ -30,15 +30,24 @@ export async function watchConditions(ctx: Context, watched: readonly Condition[
   }
   await ctx.db.transaction(async (tx) => {
     await withLock(tx, 'alerts')
-    const raised: Finding[] = []
+    const raised: Raised[] = []
     for (const { kind, findings } of found) raised.push(...(await update(ctx, tx, kind, findings)))
-    if (raised.length > 0) await tellAdmins(ctx, tx, raised)
+    if (raised.length === 0) return
+    const admins = await listAdmins(tx)
+    await mailAdmins(ctx, tx, admins, raised)
+    await tellWebhooksOf(ctx, tx, admins, raised)
   })
   if (failures.length > 0) throw new AggregateError(failures, 'conditions could not be looked at')
 }
 
+/** A finding that has become an alert. */
+interface Raised extends Finding {
+  readonly id: string
+  readonly kind: string
+}
+
 /** Brings the open alerts of one kind to what was found; answers what is new. */
-async function update(ctx: Context, tx: Db, kind: string, findings: readonly Finding[]): Promise<Finding[]> {
+async function update(ctx: Context, tx: Db, kind: string, findings: readonly Finding[]): Promise<Raised[]> {
   const now = ctx.clock.now()
   const open = await tx
     .selectFrom('alerts')
@@ -46,9 +55,8 @@ async function update(ctx: Context, tx: Db, kind: string, findings: readonly Fin
     .where('kind', '=', kind)
     .where('endedAt', 'is', null)
     .execute()
-  const raised: Finding[] = []
-  for (const finding of findings) {
-    const { subject, severity, detail } = finding
+  const raised: Raised[] = []
+  for (const { subject, severity, detail } of findings) {
     const known = open.find((alert) => alert.subject === subject)
     if (known !== undefined) {
       await tx.updateTable('alerts').set({ lastAt: now, severity, detail }).where('id', '=', known.id).execute()
@@ -57,7 +65,7 @@ async function update(ctx: Context, tx: Db, kind: string, findings: readonly Fin
     const row = { id: ctx.random.id(), kind, subject, severity, detail, raisedAt: now, lastAt: now }
     await tx.insertInto('alerts').values(row).execute()
     ctx.log.warn({ event: 'alert_raised', kind, reason: detail })
-    raised.push(finding)
+    raised.push({ id: row.id, kind, subject, severity, detail })
   }
   const over = open.filter(
     ({ subject, lastAt }) => !findings.some((finding) => finding.subject === subject) && now - lastAt >= overAfterMs,
@@ -66,14 +74,33 @@ async function update(ctx: Context, tx: Db, kind: string, findings: readonly Fin
   return raised
 }
 
-async function tellAdmins(ctx: Context, tx: Db, raised: readonly Finding[]): Promise<void> {
-  const admins = await tx
+type Admin = Awaited<ReturnType<typeof listAdmins>>[number]
+
+function listAdmins(tx: Db) {
+  return tx
     .selectFrom('users')
-    .select('email')
-    .where('adminSince', 'is not', null)
-    .where('deactivatedAt', 'is', null)
-    .where('erasedAt', 'is', null)
+    .innerJoin('teams', 'teams.personalUserId', 'users.id')
+    .select(['users.email', 'teams.id as teamId'])
+    .where('users.adminSince', 'is not', null)
+    .where('users.deactivatedAt', 'is', null)
+    .where('users.erasedAt', 'is', null)
+    .orderBy('users.id')
     .execute()
+}
+
+/** Webhooks of the admins' own teams hear of it too: whoever is on call for the server has one there. */
+async function tellWebhooksOf(
+  ctx: Context,
+  tx: Db,
+  admins: readonly Admin[],
+  raised: readonly Raised[],
+): Promise<void> {
+  for (const { teamId } of admins)
+    for (const { id, kind, subject, severity } of raised)
+      await enqueueEvent(ctx, tx, { topic: 'alert.raised', teamId, payload: { alertId: id, kind, subject, severity } })
+}
+
+async function mailAdmins(ctx: Context, tx: Db, admins: readonly Admin[], raised: readonly Raised[]): Promise<void> {
   const shown = raised
     .slice(0, 20)
     .map(({ severity, detail }) => `${severity === 'critical' ? 'Critical' : 'Warning'}: ${quoted(detail)}`)
@@ -89,7 +116,7 @@ async function tellAdmins(ctx: Context, tx: Db, raised: readonly Finding[]): Pro
       text: mailText(ctx, [
         ...shown,
         ...more,
-        'See `hivesync admin alerts`. What is acknowledged there is not mailed again.',
+        'See `hivesync admin alerts`, and say there that you look after it: `hivesync admin acknowledge`.',
       ]),
     })
 }

@@ -4,7 +4,7 @@ import { connect } from '../../../context.ts'
 
 export const acknowledge = defineCommand({
   name: 'admin acknowledge',
-  summary: 'say that you look after an alert: it is not mailed again',
+  summary: 'say that you look after an alert',
   usage: 'ID',
   options: {},
   arguments: [1, 1],
