@@ -10,6 +10,8 @@ import { keepFaults, pruneFaults } from './faults/faults.ts'
 import {
   countJobs,
   endRightlessJobs,
+  forgetJobs,
+  forgetLogs,
   prune,
   reapLeases,
   reconcileCounters,
@@ -27,7 +29,7 @@ import { pruneOneTimeTokens } from './platform/one-time-tokens.ts'
 import { sampleEveryMs, sampleLoad } from './scaling/scaling.ts'
 import { runDueSchedules } from './schedules/schedules.ts'
 import { sweepIndexes } from './search/search.ts'
-import { pruneProofs, tendSigningKeys } from './sessions/sessions.ts'
+import { pruneProofs, pruneSessions, tendSigningKeys } from './sessions/sessions.ts'
 import { sweepStore } from './storage/storage.ts'
 import { pruneInvitations } from './teams/teams.ts'
 import { pruneWebhooks, rewrapWebhookKeys, sendWebhooks, toWebhooks, webhooksSettled } from './webhooks/webhooks.ts'
@@ -64,6 +66,9 @@ const tasks: readonly Task[] = [
   { name: 'rotate_signing_keys', everyMs: 60_000, run: tendSigningKeys },
   { name: 'prune_one_time_tokens', everyMs: 60_000, run: pruneOneTimeTokens },
   { name: 'prune_failures', everyMs: 600_000, run: pruneFailures },
+  { name: 'forget_logs', everyMs: 3_600_000, run: forgetLogs },
+  { name: 'forget_jobs', everyMs: 3_600_000, run: forgetJobs },
+  { name: 'prune_sessions', everyMs: 3_600_000, run: pruneSessions },
   { name: 'prune_device_proofs', everyMs: 60_000, run: pruneProofs },
   { name: 'prune_device_logins', everyMs: 60_000, run: pruneDeviceLogins },
   { name: 'prune_invitations', everyMs: 600_000, run: pruneInvitations },

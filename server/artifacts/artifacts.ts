@@ -9,6 +9,7 @@ import { discardObjects, returnStorage } from '../storage/storage.ts'
 import { type ArtifactRow, deleteDead, findVisible, isVisibleJob, listCommitted } from './queries.ts'
 import { signedTarget } from './signed-link.ts'
 
+export { deleteArtifactsOf } from './queries.ts'
 export { commitArtifacts, declareArtifacts, type HeldLease, receiveArtifact } from './receive.ts'
 
 const linkSeconds = 5 * 60

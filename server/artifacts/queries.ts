@@ -121,3 +121,12 @@ export async function deleteDead(tx: Db, now: number, limit: number) {
     .returning(['teamId', 'bytes', 'objectKey'])
     .execute()
 }
+
+/** Deletes what jobs left behind, whatever its state; the bytes are the caller's to give back, last in the transaction, and the contents afterwards. */
+export function deleteArtifactsOf(tx: Db, jobIds: readonly string[]) {
+  return tx
+    .deleteFrom('artifacts')
+    .where(isOneOf(tx, 'jobId', jobIds))
+    .returning(['teamId', 'bytes', 'objectKey'])
+    .execute()
+}

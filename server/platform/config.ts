@@ -8,6 +8,7 @@ import {
   readObservability,
 } from './config-observability.ts'
 import { type Environment, type Reader, reader, readPasswordCost } from './config-reader.ts'
+import { type RetentionSettings, readRetention, retentionNames } from './config-retention.ts'
 import { isLoopback, judge } from './config-rules.ts'
 import { readStore, type StoreSettings } from './config-store.ts'
 
@@ -70,6 +71,7 @@ export interface Config {
   /** Where webhooks may go beside the public internet. */
   readonly egress: EgressSettings
   readonly observability: ObservabilitySettings
+  readonly retention: RetentionSettings
   readonly embeddedWorker: boolean
   readonly localRepos: readonly string[]
 }
@@ -125,6 +127,7 @@ export const plainNames = [
   'HIVESYNC_OIDC_NAME',
   ...auditNames,
   ...observabilityNames,
+  ...retentionNames,
 ] as const
 /** Names that other parts read: the worker, the command line, the tests. */
 const foreignPrefixes = ['HIVESYNC_WORKER_', 'HIVESYNC_CLI_', 'HIVESYNC_TEST_']
@@ -189,6 +192,7 @@ export function parseConfig(env: Environment): Config {
     trustedProxies: Object.freeze(read.list('HIVESYNC_TRUSTED_PROXIES')),
     egress: readEgress(read, problems),
     observability: readObservability(read, problems),
+    retention: readRetention(read),
     embeddedWorker: read.oneOf('HIVESYNC_EMBEDDED_WORKER', ['0', '1'], '1') === '1',
     localRepos: Object.freeze(read.list('HIVESYNC_LOCAL_REPOS')),
   }
