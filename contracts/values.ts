@@ -21,7 +21,7 @@ export const Name = Type.String({
 export const RequestId = Type.String({ pattern: '^[A-Za-z0-9_-]{8,64}$' })
 /** W3C Trace Context, level 1. */
 export const TraceParent = Type.String({ pattern: '^00-[0-9a-f]{32}-[0-9a-f]{16}-0[01]$' })
-export const Count = Type.Integer({ minimum: 0 })
+export const Count = Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER })
 
 /** Query members of every list; query values arrive as text. */
 export const PageQuery = {

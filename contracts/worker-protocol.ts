@@ -6,7 +6,7 @@ import { Count, Id, Name, nullable, object, RequestId, Time, TraceParent } from 
 import { WorkerReport } from './worker-report.ts'
 
 /** A fencing token: grows with every claim and is never reset. */
-export const FencingToken = Type.Integer({ minimum: 1 })
+export const FencingToken = Type.Integer({ minimum: 1, maximum: Number.MAX_SAFE_INTEGER })
 export const leaseParams = object({ token: Type.String({ pattern: '^[1-9][0-9]{0,15}$' }) })
 
 const PublicKey = Type.String({
@@ -166,7 +166,7 @@ export const reportProgress = endpoint({
 export const LogChunk = object({
   seq: Count,
   stream: Type.Enum(['stdout', 'stderr', 'system']),
-  at: Count,
+  at: Type.Integer({ minimum: 0, maximum: 8.64e15, description: 'Epoch milliseconds' }),
   text: Type.String({ maxLength: 16_384 }),
   startByte: Type.Optional(Count),
   endByte: Type.Optional(Count),

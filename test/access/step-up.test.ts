@@ -16,7 +16,12 @@ type Headers = Record<string, string>
 const paramsOf = ({ params }: Endpoint): Params | undefined => params && (sampleOf(params) as Params)
 const otherParamsOf = (operation: Endpoint): Params | undefined => {
   const params = paramsOf(operation)
-  return params && Object.fromEntries(Object.entries(params).map(([name, id]) => [name, id.replace(/0$/, '1')]))
+  // Ids end in 0; the one parameter that is none is a plan.
+  const others: Readonly<Record<string, string>> = { free: 'pro' }
+  return (
+    params &&
+    Object.fromEntries(Object.entries(params).map(([name, value]) => [name, others[value] ?? value.replace(/0$/, '1')]))
+  )
 }
 const bodyOf = ({ body }: Endpoint) => (body === undefined ? undefined : sampleOf(body))
 
