@@ -166,7 +166,7 @@ export const reportProgress = endpoint({
 export const LogChunk = object({
   seq: Count,
   stream: Type.Enum(['stdout', 'stderr', 'system']),
-  at: Type.Integer({ minimum: 0, maximum: 8.64e15, description: 'Epoch milliseconds' }),
+  at: Count,
   text: Type.String({ maxLength: 16_384 }),
   startByte: Type.Optional(Count),
   endByte: Type.Optional(Count),
