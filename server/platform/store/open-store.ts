@@ -16,9 +16,17 @@ export function openStore(
 ): Store {
   const place: Place = createFolderPlace(settings.folder, clock)
   const isSealed = (key: string): boolean => key.endsWith('e')
+  function newKey(): string {
+    for (;;) {
+      const key = Buffer.from(random.bytes(32)).toString('hex')
+      if (settings.isEncrypted) return `${key}e`
+      // One in sixteen ends so by chance, and would be taken for sealed.
+      if (!isSealed(key)) return key
+    }
+  }
   return {
     async put(content, { maxBytes }) {
-      const key = Buffer.from(random.bytes(32)).toString('hex') + (settings.isEncrypted ? 'e' : '')
+      const key = newKey()
       const running = createSha256()
       let bytes = 0
       async function* counted(): AsyncGenerator<Uint8Array> {

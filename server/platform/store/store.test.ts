@@ -38,6 +38,19 @@ const unavailable = (error: unknown): boolean => error instanceof AppError && er
 const limits = { maxBytes: 1_000_000 }
 const sizes = [0, 1, 65_535, 65_536, 65_537, 131_072, 200_001]
 
+test('what is not to be sealed never is, by whatever chance a key ends', async (t) => {
+  const { folder, pathOf } = await makeStore(t, false)
+  // As often as not a random key ends like one of a sealed content.
+  let drawn = 0
+  const random = { ...createRandom(clock), bytes: () => Buffer.alloc(32, drawn++ % 2 === 0 ? 0xfe : drawn) }
+  const store = openStore({ folder, isEncrypted: false }, { clock, random, keyring: openKeyring([secret]) })
+  const content = Buffer.from('in the clear')
+  for (let i = 0; i < 3; i++) {
+    const { key } = await store.put(inPieces(content), limits)
+    assert.ok((await readFile(pathOf(key))).equals(content))
+  }
+})
+
 for (const isEncrypted of [false, true])
   describe(isEncrypted ? 'an encrypted store' : 'a store', () => {
     test('gives back what it was given, with size and digest, under a key that says nothing', async (t) => {
