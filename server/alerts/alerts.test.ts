@@ -204,4 +204,33 @@ describeHive('an alert', (open) => {
     await kysely.updateTable('workers').set({ ephemeral: 0 }).execute()
     assert.ok((await kinds()).includes('worker_away'))
   })
+
+  test('is raised by a spike of faults or refusals, and not by the few of every day', async () => {
+    await using hive = await open()
+    const counts = { '2xx': 0, '4xx': 0, '5xx': 0 }
+    const samples = () => Object.entries(counts).map(([status, value]) => ({ labels: { status }, value }))
+    const metrics = {
+      ...hive.ctx.metrics,
+      families: () => [{ name: 'hivesync_requests_total', help: '', type: 'counter' as const, samples: samples() }],
+    }
+    const ctx = { ...hive.ctx, metrics }
+    const kindsNow = async () => {
+      await watchConditions(ctx)
+      return (await listed(hive, 'open')).map(({ kind, subject }) => `${kind} ${subject}`).sort()
+    }
+    // What was before the first look says nothing of now.
+    counts['5xx'] = 1000
+    assert.deepEqual(await kindsNow(), [])
+    counts['2xx'] += 1000
+    counts['5xx'] += 19
+    counts['4xx'] += 499
+    assert.deepEqual(await kindsNow(), [])
+    counts['2xx'] += 1000
+    counts['5xx'] += 20
+    assert.deepEqual(await kindsNow(), [])
+    counts['5xx'] += 20
+    assert.deepEqual(await kindsNow(), ['answers_failing 5xx'])
+    counts['4xx'] += 500
+    assert.deepEqual(await kindsNow(), ['answers_failing 4xx', 'answers_failing 5xx'])
+  })
 })

@@ -1,6 +1,7 @@
 import { statfs } from 'node:fs/promises'
 import { sql } from 'kysely'
 import type { Context } from '../platform/context.ts'
+import { answers } from './answers.ts'
 
 const minuteMs = 60_000
 const hourMs = 60 * minuteMs
@@ -58,6 +59,7 @@ const failingLeast = 20
 
 /** The one list of what raises an alert. */
 export const conditions: readonly Condition[] = [
+  answers,
   acts('logins_refused', ['session.refused', 'session.mfa_refused'], {
     ...{ beyond: manyRefusedLogins, withinMs: 10 * minuteMs, severity: 'warning' },
     say: (count) => `${count} logins were refused within ten minutes: somebody may be guessing passwords`,
