@@ -87,7 +87,7 @@ describeHive('leases', (open) => {
   test('a beat extends what is held, tells to cancel, and names what is lost', async () => {
     await using hive = await open()
     const { ada, job, worker, claim } = await running(hive)
-    const huge = { token: 2 ** 60 }
+    const huge = { token: Number.MAX_SAFE_INTEGER }
     for (let i = 0; i < 4; i++) {
       hive.clock.advance(policy.leaseTtlMs - 1)
       assert.deepEqual(await beat(worker, claim, { token: claim.token + 1 }, huge), ['ok', 'lost', 'lost'])
