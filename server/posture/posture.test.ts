@@ -53,6 +53,7 @@ describe('settings', () => {
       HIVESYNC_SMTP_URL_FILE: '/run/secrets/smtp',
       HIVESYNC_PORT: '8080',
       HIVESYNC_AUDIT_SINK: `https://logs.example.net/services/${secret}?token=${secret}`,
+      HIVESYNC_OTLP_URL: `https://traces.example.net/${secret}/v1/traces`,
       OTHER: secret,
     })
     const byName = new Map(shown.map((setting) => [setting.name, setting]))
@@ -75,6 +76,7 @@ describe('settings', () => {
       from: 'environment',
     })
     assert.equal(byName.get('HIVESYNC_AUDIT_SINK')?.value, 'https://logs.example.net')
+    assert.equal(byName.get('HIVESYNC_OTLP_URL')?.value, 'https://traces.example.net')
     assert.equal(byName.get('HIVESYNC_HOST')?.from, 'default')
     assert.doesNotMatch(JSON.stringify(shown), new RegExp(`${secret}|/run/secrets`))
     assert.ok(!byName.has('OTHER'))

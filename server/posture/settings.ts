@@ -16,8 +16,10 @@ export function listSettings(env: Environment): Setting[] {
   return [...secrets, ...plain].sort((a, b) => (a.name < b.name ? -1 : 1))
 }
 
-/** Some services that take events know their senders by the path or query of an address alone. */
+/** Some services that take events or traces know their senders by the path or query of an address alone. */
+const tellingAddresses: ReadonlySet<string> = new Set(['HIVESYNC_AUDIT_SINK', 'HIVESYNC_OTLP_URL'])
+
 function shown(name: string, value: string): string {
-  const url = name === 'HIVESYNC_AUDIT_SINK' ? URL.parse(value) : null
-  return url?.protocol === 'https:' ? url.origin : value
+  const url = tellingAddresses.has(name) ? URL.parse(value) : null
+  return url !== null && /^https?:$/.test(url.protocol) ? url.origin : value
 }
