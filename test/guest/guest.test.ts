@@ -69,7 +69,7 @@ function put(folder: string, path: string, name = basename(path)): void {
 /** The archive that the kernel unpacks: the programs, node and the sandbox with its tests. */
 function makeArchive(folder: string): string {
   const tree = join(folder, 'root')
-  for (const name of ['usr/bin', 'usr/sbin', 'usr/lib', 'usr/lib64', 'etc', 'new', 'dev', 'proc', 'work/worker'])
+  for (const name of ['usr/bin', 'usr/sbin', 'usr/lib', 'usr/lib64', 'etc', 'new', 'dev', 'proc', 'checkout/worker'])
     mkdirSync(join(tree, name), { recursive: true })
   for (const name of ['bin', 'sbin', 'lib', 'lib64']) symlinkSync(`usr/${name}`, join(tree, name))
   for (const name of programs) {
@@ -77,8 +77,8 @@ function makeArchive(folder: string): string {
     if (path !== undefined) put(tree, path, name)
   }
   put(tree, process.execPath, 'node')
-  cpSync(join(root, 'worker/sandbox'), join(tree, 'work/worker/sandbox'), { recursive: true })
-  writeFileSync(join(tree, 'work/package.json'), '{"type":"module"}')
+  cpSync(join(root, 'worker/sandbox'), join(tree, 'checkout/worker/sandbox'), { recursive: true })
+  writeFileSync(join(tree, 'checkout/package.json'), '{"type":"module"}')
   writeFileSync(join(tree, 'etc/passwd'), 'root:x:0:0:root:/:/bin/sh\n')
   copyFileSync(join(import.meta.dirname, 'guest.sh'), join(tree, 'init'))
   chmodSync(join(tree, 'init'), 0o755)
